@@ -1,0 +1,155 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The package's errors, each mapped once to the code that leaves through the ROS interfaces.
+
+Every error a user can cause is a VilaError. Its message names the value, the limit and the fix.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """The constants of Ask.action and Query.srv; a test holds them equal."""
+
+    NONE = 0
+    INTERNAL = 1
+    INVALID_REQUEST = 100
+    UNKNOWN_CAMERA = 101
+    EMPTY_WINDOW = 102
+    TOO_MANY_FRAMES = 103
+    PROMPT_TOO_LONG = 104
+    INVALID_SCHEMA = 105
+    INVALID_IMAGE = 106
+    QUEUE_FULL = 200
+    DEADLINE_EXCEEDED = 201
+    CANCELLED = 202
+    NOT_ACTIVE = 203
+    ENGINE_DOWN = 300
+    ENGINE_FAILED = 301
+    OUT_OF_MEMORY = 302
+    INVALID_OUTPUT = 303
+    UNSUPPORTED = 304
+    INVALID_CHECKPOINT = 400
+
+
+class VilaError(Exception):
+    """Base of all errors of this package."""
+
+    code = ErrorCode.INTERNAL
+
+    @property
+    def message(self) -> str:
+        """The message for the user."""
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class InvalidRequest(VilaError):
+    """A field is out of range or contradicts another."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+
+class UnknownCamera(VilaError):
+    """A camera that the node does not have."""
+
+    code = ErrorCode.UNKNOWN_CAMERA
+
+
+class EmptyWindow(VilaError):
+    """No frame of the cameras asked for lies in the window."""
+
+    code = ErrorCode.EMPTY_WINDOW
+
+
+class TooManyFrames(VilaError):
+    """More images than the model or the engine takes."""
+
+    code = ErrorCode.TOO_MANY_FRAMES
+
+
+class PromptTooLong(VilaError):
+    """Text and images exceed the model's context."""
+
+    code = ErrorCode.PROMPT_TOO_LONG
+
+
+class InvalidSchema(VilaError):
+    """Not a JSON schema, or one that no text can satisfy."""
+
+    code = ErrorCode.INVALID_SCHEMA
+
+
+class InvalidImage(VilaError):
+    """An image that cannot be decoded, or whose fields contradict its data."""
+
+    code = ErrorCode.INVALID_IMAGE
+
+
+class QueueFull(VilaError):
+    """As many questions wait as the queue holds."""
+
+    code = ErrorCode.QUEUE_FULL
+
+
+class DeadlineExceeded(VilaError):
+    """The answer was not complete at its deadline."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+
+
+class Cancelled(VilaError):
+    """The question was cancelled."""
+
+    code = ErrorCode.CANCELLED
+
+
+class NotActive(VilaError):
+    """The node is not in lifecycle state active."""
+
+    code = ErrorCode.NOT_ACTIVE
+
+
+class EngineDown(VilaError):
+    """The engine is starting, restarting, or died during the answer."""
+
+    code = ErrorCode.ENGINE_DOWN
+
+
+class EngineFailed(VilaError):
+    """The engine reported an error of its own."""
+
+    code = ErrorCode.ENGINE_FAILED
+
+
+class OutOfMemory(VilaError):
+    """The engine ran out of memory; the message says what was asked and what was free."""
+
+    code = ErrorCode.OUT_OF_MEMORY
+
+
+class InvalidOutput(VilaError):
+    """The answer does not satisfy its schema."""
+
+    code = ErrorCode.INVALID_OUTPUT
+
+
+class Unsupported(VilaError):
+    """This runtime or model cannot do what was asked."""
+
+    code = ErrorCode.UNSUPPORTED
+
+
+class InvalidCheckpoint(VilaError):
+    """Model files are missing, truncated or do not fit each other."""
+
+    code = ErrorCode.INVALID_CHECKPOINT
+
+
+def error_from_code(code: int, message: str) -> VilaError:
+    """The error of a code that crossed a process boundary; unknown codes become INTERNAL."""
+    for kind in VilaError.__subclasses__():
+        if kind.code == code:
+            return kind(message)
+    return VilaError(message)

@@ -1,0 +1,3 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a robot sees and asks: frames, buffers, sampling, questions and answers."""

@@ -129,11 +129,31 @@ def make_venv(ros_distro: str) -> None:
     STAMPS.mkdir()
 
 
-def install(requirements: list[Path]) -> None:
-    """Install the pinned requirements."""
+def install(requirements: list[Path], ros_distro: str) -> None:
+    """Install the pinned requirements.
+
+    A sourced ROS 2 keeps its own numpy and OpenCV: its message packages and cv_bridge were compiled
+    against them, and another major version of numpy would abort at import.
+    """
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    provided = {"numpy": "numpy", "opencv-python-headless": "cv2"} if ros_distro else {}
     for file in requirements:
-        command += ["-r", str(file)]
+        lines = file.read_text().splitlines()
+        for package, module in provided.items():
+            if subprocess.run([sys.executable, "-c", f"import {module}"]).returncode == 0:
+                lines = [line for line in lines if not line.startswith(f"{package}==")]
+        kept = STAMPS / file.name
+        kept.write_text("\n".join(lines) + "\n")
+        command += ["-r", str(kept)]
+    if "numpy" in provided:
+        version = subprocess.run(
+            [str(PYTHON), "-c", "import numpy; print(numpy.__version__)"],
+            capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+        if version:
+            constraints = STAMPS / "constraints.txt"
+            constraints.write_text(f"numpy=={version}\n")
+            command += ["-c", str(constraints)]
     run("pip", command)
 
 
@@ -201,7 +221,8 @@ def write_activation(ros_distro: str) -> None:
     else:
         lines += [
             f'export AMENT_PREFIX_PATH="{install_prefix}:{VENV}"',
-            f'export LD_LIBRARY_PATH="{install_prefix}/lib:{VENV}/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"',
+            f'libraries="{install_prefix}/lib:{VENV}/lib"',
+            'export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"',
             f'export PYTHONPATH="{install_prefix}/{site}${{PYTHONPATH:+:$PYTHONPATH}}"',
             f'export PATH="{VENV}/bin:$PATH"',
         ]
@@ -259,7 +280,7 @@ def main() -> int:
             make_venv(ros_distro)
         stage("venv", interpreter, lambda: None, "virtual environment .venv")
         stage(
-            "requirements", digest(*requirements), lambda: install(requirements),
+            "requirements", digest(*requirements), lambda: install(requirements, ros_distro),
             "installing " + ", ".join(names) + " (about 3 GB, some minutes the first time)",
         )  # fmt: skip
         if not ros_distro:

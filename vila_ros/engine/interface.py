@@ -181,6 +181,10 @@ class Engine(Protocol):
     A runtime's class is built as Class(model, **options) and does nothing heavy before load().
     """
 
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What it can do; None until it has been loaded once. Never blocks."""
+
     def load(self) -> Capabilities:
         """Load the model; blocks until it can generate."""
 

@@ -51,6 +51,10 @@ class InvalidRequest(VilaError):
     code = ErrorCode.INVALID_REQUEST
 
 
+class InvalidRecording(InvalidRequest):
+    """A recording that cannot be read, or one that cannot be written."""
+
+
 class UnknownCamera(VilaError):
     """A camera that the node does not have."""
 

@@ -91,7 +91,7 @@ class EchoEngine:
         context_length: int = 4096,
         whole: bool = False,
     ) -> None:
-        self.capabilities = Capabilities(
+        self._capabilities = Capabilities(
             model=model,
             runtime="echo",
             device="cpu",
@@ -113,10 +113,16 @@ class EchoEngine:
         self._lock = threading.Lock()
         self._cancelled: dict[str, threading.Event] = {}
         self._seen: set[str] = set()
+        self._loaded = False
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        return self._capabilities if self._loaded else None
 
     def load(self) -> Capabilities:
         time.sleep(self.load_time)
-        return self.capabilities
+        self._loaded = True
+        return self._capabilities
 
     def generate(self, request: GenerationRequest) -> Iterator[TextChunk]:
         cancelled = threading.Event()
@@ -206,8 +212,8 @@ class EchoEngine:
             vision_time=seen - started,
             time_to_first_token=first - accepted,
             total_time=now - accepted,
-            prompt_tokens=prompt_tokens(request, self.capabilities.tokens_per_image),
-            image_tokens=images * self.capabilities.tokens_per_image,
+            prompt_tokens=prompt_tokens(request, self._capabilities.tokens_per_image),
+            image_tokens=images * self._capabilities.tokens_per_image,
             completion_tokens=tokens,
             tokens_per_second=tokens / max(now - seen, 1e-9),
             images_encoded=encoded,
@@ -226,11 +232,11 @@ class EchoEngine:
         if not request.messages or request.messages[-1].role != "user":
             raise InvalidRequest("The last message must be the user's.")
         images = len(media(request))
-        if images > self.capabilities.max_images:
-            raise TooManyFrames(f"{images} images; at most {self.capabilities.max_images}.")
-        needed = prompt_tokens(request, self.capabilities.tokens_per_image)
-        if needed > self.capabilities.context_length:
-            raise PromptTooLong(f"{needed} tokens; at most {self.capabilities.context_length}.")
+        if images > self._capabilities.max_images:
+            raise TooManyFrames(f"{images} images; at most {self._capabilities.max_images}.")
+        needed = prompt_tokens(request, self._capabilities.tokens_per_image)
+        if needed > self._capabilities.context_length:
+            raise PromptTooLong(f"{needed} tokens; at most {self._capabilities.context_length}.")
 
     @staticmethod
     def _pause(seconds: float, request: GenerationRequest, cancelled: threading.Event) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
-from vila_ros.engine.interface import GenerationStats
-from vila_ros.errors import VilaError
+from vila_ros.engine.interface import GenerationStats, Stage
+from vila_ros.errors import InvalidImage, VilaError
 
 
 class MessageKind(Enum):
@@ -18,11 +18,38 @@ class MessageKind(Enum):
     COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
 
+class DropReason(str, Enum):
+    """Why a message of a camera was not kept; the value is for people."""
+
+    EMPTY = "empty data"
+    MALFORMED = "malformed message"
+    ZERO_STAMP = "zero stamp"
+    FUTURE_STAMP = "stamp in the future"
+    DUPLICATE_STAMP = "stamp already held"
+    LATE = "older than what is kept"
+    OVERSIZED = "larger than the buffer"
+    UNKNOWN_ENCODING = "unknown encoding"
+    WRONG_SIZE = "step or size does not fit the data"
+    TOO_MANY_PIXELS = "too many pixels"
+    TRUNCATED = "truncated file"
+    UNDECODABLE = "cannot be decoded"
+
+
+class RefusedImage(InvalidImage):
+    """An image that is not taken, with the reason under which a camera counts it."""
+
+    def __init__(self, reason: DropReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """A camera image as it arrived: serialized (CDR), not decoded.
 
     stamp_ns: the header's stamp, nanoseconds. frame_id: the header's. data: the whole message.
+    serial: numbers the frames of this process, for stamps come again with other pictures: in a
+        simulation that was reset, in another recording.
     """
 
     camera: str
@@ -30,11 +57,12 @@ class Frame:
     frame_id: str
     kind: MessageKind
     data: bytes
+    serial: int = 0
 
     @property
     def key(self) -> str:
-        """Names the frame's content for caches."""
-        return f"{self.camera}@{self.stamp_ns}"
+        """Names the frame's content for caches; no other frame of the process has it."""
+        return f"{self.camera}@{self.stamp_ns}#{self.serial}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +118,28 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an answer is; the feedback of Ask.action.
+
+    text: the answer so far. tokens: tokens generated so far.
+    """
+
+    stage: Stage
+    text: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of a question. error is None on success; with an error, text holds what was
-    generated until then. queue_time, decode_time, time_to_first_token and total_time count from
-    acceptance of the question, in seconds; stats is the engine's own account."""
+    """The outcome of a question.
+
+    error: None on success; with an error, text holds what was generated until then.
+    frames: the camera frames it is based on, in the order shown to the model.
+    queue_time: seconds from acceptance of the question until the engine took it, decoding included.
+    decode_time: seconds of these spent choosing and decoding frames.
+    time_to_first_token, total_time: seconds from acceptance; 0 where it did not come to that.
+    stats: the engine's own account, counted from when it was given the question.
+    """
 
     text: str = ""
     json: str = ""

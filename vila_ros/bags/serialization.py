@@ -8,13 +8,14 @@ import struct
 from functools import cache
 from typing import Any
 
+from rosbags.interfaces.typing import Typesdict
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from vila_ros.bags.types import RecordedMessage
 from vila_ros.errors import InvalidRecording
 
-_IDL_HEAD = "=" * 80 + "\nIDL: "
+_IDL_HEAD = "=" * 80 + "\nIDL: "  # before each file of a definition in IDL
 
 
 @cache
@@ -26,18 +27,25 @@ def standard_types() -> Typestore:
 def typestore_with(definitions: dict[str, str]) -> Typestore:
     """The standard types and others by their definitions (type name -> text).
 
-    Types that the standard ones contain keep the recorded definition, which may be another
-    version's. Raises InvalidRecording for a definition that cannot be parsed.
+    Standard types stay as they are. Raises InvalidRecording for a definition that cannot be parsed.
     """
     store = get_typestore(Stores.ROS2_KILTED)
     for name, text in definitions.items():
         try:
-            is_idl = text.startswith(_IDL_HEAD)
-            types = get_types_from_idl(text) if is_idl else get_types_from_msg(text, name)
+            types = _parse(name, text)
             store.register({key: value for key, value in types.items() if key not in store.types})
         except Exception as error:  # rosbags raises its own and the parser's many kinds
             raise InvalidRecording(f"The definition of {name} cannot be parsed: {error}") from error
     return store
+
+
+def _parse(name: str, text: str) -> Typesdict:
+    if not text.startswith(_IDL_HEAD):
+        return get_types_from_msg(text, name)
+    types: Typesdict = {}
+    for file in text.split(_IDL_HEAD)[1:]:
+        types.update(get_types_from_idl(file.partition("\n")[2]))
+    return types
 
 
 def deserialize(message: RecordedMessage, store: Typestore | None = None) -> Any:

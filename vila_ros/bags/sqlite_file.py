@@ -9,14 +9,15 @@ once, and then read one by one in the order of their stamps.
 from __future__ import annotations
 
 import json
-import sqlite3
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import quote
+
+import apsw
 
 from vila_ros.bags.compression import DamagedData, decompress_message
 from vila_ros.bags.quality_of_service import all_transient_local
@@ -53,7 +54,7 @@ class SqliteFile:
                 self._read_head(database)
         except OSError as error:
             raise InvalidRecording(f"'{path}' cannot be read: {error.strerror}.") from error
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             raise InvalidRecording(
                 f"'{self.name}' is no recording of rosbag2 in SQLite, or nothing of it can be "
                 f"read: {error}."
@@ -103,25 +104,28 @@ class SqliteFile:
                         self.warnings.add(f"{self.name}: a message of {topic} is skipped: {error}.")
                         continue
                     yield RecordedMessage(topic, message_type, stamp, plain)
-            except sqlite3.Error as error:
+            except apsw.Error as error:
                 self.warnings.add(f"{self.name}: reading ends early: {error}.")
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> apsw.Connection:
         """A read-only connection that leaves no files behind."""
         # A recorder that was killed leaves messages in a write-ahead log, which only a connection
         # that is not immutable reads.
         log = self.path.with_name(self.path.name + "-wal")
-        options = "" if log.exists() and log.stat().st_size else "&immutable=1"
-        location = f"file:{quote(str(self.path.absolute()))}?mode=ro{options}"
-        # Iterators are closed by the garbage collector, in any thread.
-        database = sqlite3.connect(location, uri=True, check_same_thread=False)
+        has_log = not self.damaged and log.exists() and log.stat().st_size > 0
+        options = "" if has_log else "&immutable=1"
+        database = apsw.Connection(
+            f"file:{quote(str(self.path.absolute()))}?mode=ro{options}",
+            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+            vfs=_whole_pages().vfs_name if self.damaged else None,
+        )
         if self.damaged:
             # SQLite refuses a file shorter than its header says, except to those who repair schemas
             # (lockBtree in sqlite's btree.c).
             database.execute("PRAGMA writable_schema=ON")
         return database
 
-    def _read_head(self, database: sqlite3.Connection) -> None:
+    def _read_head(self, database: apsw.Connection) -> None:
         columns = {row[1] for row in database.execute("PRAGMA table_info(topics)")}
         if not columns or not list(database.execute("PRAGMA table_info(messages)")):
             raise InvalidRecording(
@@ -153,7 +157,7 @@ class SqliteFile:
 class _Rows:
     """The rows that can be read, in the order of their stamps: 24 bytes a message in memory."""
 
-    def __init__(self, database: sqlite3.Connection, verify: bool) -> None:
+    def __init__(self, database: apsw.Connection, verify: bool) -> None:
         self.lost = 0
         self.counts: Counter[int] = Counter()
         stamps, numbers, topics = array("q"), array("q"), array("q")
@@ -169,7 +173,7 @@ class _Rows:
                 topics.append(topic)
                 self.counts[topic] += 1
             self.ended_early = False
-        except sqlite3.DatabaseError:
+        except apsw.Error:
             self.ended_early = True
         order = sorted(range(len(stamps)), key=stamps.__getitem__)
         self._stamps = array("q", (stamps[i] for i in order))
@@ -187,7 +191,7 @@ class _Rows:
         )
 
     def read(
-        self, database: sqlite3.Connection, topics: Collection[int], start_ns: int, end_ns: int
+        self, database: apsw.Connection, topics: Collection[int], start_ns: int, end_ns: int
     ) -> Iterator[tuple[int, int, bytes]]:
         """Topic id, stamp and data."""
         for stamp, number, topic in zip(self._stamps, self._numbers, self._topics, strict=True):
@@ -197,16 +201,42 @@ class _Rows:
                     yield topic, stamp, data
 
 
-def _is_readable(database: sqlite3.Connection, number: int) -> bool:
+class _WholePagesFile(apsw.VFSFile):
+    """A file without the page in which it was cut, whose rest SQLite would take for zeros."""
+
+    def xFileSize(self) -> int:  # noqa: N802
+        size = super().xFileSize()
+        return size - size % _page_bytes(self.xRead(100, 0))
+
+
+class _WholePages(apsw.VFS):
+    """A way for SQLite to the file system that cuts files to whole pages; read only."""
+
+    vfs_name = "vila_ros_whole_pages"
+
+    def __init__(self) -> None:
+        super().__init__(self.vfs_name, "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        return _WholePagesFile("", name, flags)
+
+
+@cache
+def _whole_pages() -> _WholePages:
+    """The one instance, registered with SQLite."""
+    return _WholePages()
+
+
+def _is_readable(database: apsw.Connection, number: int) -> bool:
     """Whether all pages of a message are there: its last byte can be read."""
     try:
         database.execute("SELECT substr(data, -1) FROM messages WHERE id = ?", (number,)).fetchone()
-    except sqlite3.DatabaseError:
+    except apsw.Error:
         return False
     return True
 
 
-def _definitions(database: sqlite3.Connection) -> dict[str, str]:
+def _definitions(database: apsw.Connection) -> dict[str, str]:
     """Message definitions, which rosbag2 writes since schema version 4."""
     try:
         return dict(
@@ -214,7 +244,7 @@ def _definitions(database: sqlite3.Connection) -> dict[str, str]:
                 "SELECT topic_type, encoded_message_definition FROM message_definitions"
             )
         )
-    except sqlite3.Error:
+    except apsw.Error:
         return {}
 
 
@@ -226,6 +256,11 @@ def _is_cut(path: Path, name: str) -> bool:
         raise InvalidRecording(f"'{name}' is empty (0 bytes).")
     if len(header) < 100 or not header.startswith(_MAGIC):
         raise InvalidRecording(f"'{name}' is no SQLite file: it begins with {header[:8]!r}.")
-    page_bytes = int.from_bytes(header[16:18], "big")
     pages = int.from_bytes(header[28:32], "big")
-    return path.stat().st_size < pages * (65536 if page_bytes == 1 else page_bytes)
+    return path.stat().st_size < pages * _page_bytes(header)
+
+
+def _page_bytes(header: bytes) -> int:
+    """The page size in a database's header."""
+    size = int.from_bytes(header[16:18], "big")
+    return 65536 if size == 1 else max(size, 512)

@@ -84,7 +84,7 @@ class Vila:
         tiled: as the image's MediaSegment says. Raises InvalidImage.
         """
         prepared = [self.image_processor(image, tiled) for image in images]
-        return [self._join_tiles(tiles) for tiles in self.project(prepared)]
+        return [self.join_tiles(tiles) for tiles in self.project(prepared)]
 
     @torch.no_grad()
     def see(self, prepared: Sequence[PreparedImage]) -> list[torch.Tensor]:
@@ -123,14 +123,14 @@ class Vila:
         projected = self.projector(to_tokens(split_tiles(merged, rows, columns)))
         return to_tokens(merge_tiles(to_maps(projected), rows, columns))
 
-    def _join_tiles(self, tiles: torch.Tensor) -> torch.Tensor:
+    def join_tiles(self, tiles: torch.Tensor) -> torch.Tensor:
         """[tiles, n, hidden] -> rows; between tiles stands the text between their marks."""
         encoder = self.config.image_encoder
         start, end = self._embed_text(encoder.start_tokens), self._embed_text(encoder.end_tokens)
         framed = [frame_rows(tile, start, end) for tile in tiles]
         if len(framed) == 1:
             return framed[0]
-        between = self.embed_tokens(torch.tensor(self._tile_separator_ids))
+        between = self.embed_tokens(torch.tensor(self.tile_separator_ids))
         return torch.cat([part for tile in framed for part in (tile, between)][:-1])
 
     def image_tokens(self, height: int, width: int, tiled: bool = False) -> int:
@@ -147,7 +147,7 @@ class Vila:
                 rows = columns = scales.sizes[scales.output] // scales.sizes[0]
             return rows * columns * self._tile_tokens + frame
         tiles = rows * columns + int(rows * columns > 1)
-        return tiles * (self._tile_tokens + frame) + (tiles - 1) * len(self._tile_separator_ids)
+        return tiles * (self._tile_tokens + frame) + (tiles - 1) * len(self.tile_separator_ids)
 
     # Clips
 
@@ -280,7 +280,7 @@ class Vila:
         return self.projector.tokens(self.vision_tower.tokens)
 
     @cached_property
-    def _tile_separator_ids(self) -> tuple[int, ...]:
+    def tile_separator_ids(self) -> tuple[int, ...]:
         """The newline between the marks of two tiles, tokenized in its place."""
         mark = self.tokenizer.convert_tokens_to_ids(IMAGE_MARK)
         ids = self.tokenizer(f"{IMAGE_MARK}\n{IMAGE_MARK}").input_ids

@@ -29,7 +29,7 @@ def media_digest(part: ImagePart | VideoPart, *, tiled: bool = False) -> bytes:
     frames = part.frames if isinstance(part, VideoPart) else (part.pixels,)
     for pixels in frames:
         digest.update(f"{pixels.shape}{pixels.dtype}".encode())
-        digest.update(np.ascontiguousarray(pixels))
+        digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
 
 

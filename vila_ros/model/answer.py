@@ -120,7 +120,9 @@ class Answer:
     def check_size(self, context_length: int) -> None:
         """Raise TooManyFrames or PromptTooLong, with the counts, unless prompt and answer fit."""
         rows, images = len(self.prompt), self.prompt.image_rows
-        asked = max([self.request.max_tokens, *(len(choice) + 1 for choice in self.choices)])
+        asked = self.request.max_tokens
+        if self.choices:
+            asked = max(len(choice) for choice in self.choices) + 1  # each with its end
         if rows == 0:
             raise InvalidRequest("the prompt is empty; write a question")
         if images >= context_length:

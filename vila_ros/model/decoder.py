@@ -50,14 +50,19 @@ def most_probable(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class Decoder:
     """Runs one language model over one cache; used by one thread, under inference_mode.
 
-    The model's attention is switched to that over slots for as long as the Decoder lives.
+    The model's attention is switched to that over slots until close().
     """
 
     def __init__(self, language_model: PreTrainedModel, cache: SlotCache) -> None:
         self.cache = cache
         self._language_model = language_model
         self._embed = language_model.get_input_embeddings()
+        self._attention = language_model.config._attn_implementation
         language_model.set_attn_implementation(ATTENTION)
+
+    def close(self) -> None:
+        """Give the model back the attention that it came with."""
+        self._language_model.set_attn_implementation(self._attention)
 
     def prefill(
         self, slot: int, start: int, embeddings: torch.Tensor, *, last: bool

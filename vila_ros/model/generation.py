@@ -158,6 +158,7 @@ class Generator:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+        self._decoder.close()
 
     def _cancel(self, answer: Answer) -> None:
         answer.cancelled = True

@@ -73,8 +73,6 @@ class Kind(IntEnum):
     """Node: end a request. {number}"""
     HEARTBEAT = 9
     """Worker: it lives. {memory_bytes, device_memory_bytes, in_flight, tokens}"""
-    LOG = 10
-    """Worker: a record of Python's logging. {level, name, message}"""
 
 
 @dataclass(frozen=True, eq=False)

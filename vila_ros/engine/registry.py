@@ -16,6 +16,7 @@ from vila_ros.errors import InvalidRequest, Unsupported
 
 RUNTIMES = {
     "torch": "vila_ros.engine.torch_engine:TorchEngine",
+    "openai_http": "vila_ros.engine.openai_http:OpenAiHttpEngine",
 }
 METHODS = ("capabilities", "load", "generate", "cancel", "close")
 

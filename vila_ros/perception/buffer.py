@@ -109,6 +109,8 @@ class FrameBuffer:
         is not known yet, as under simulated time before the first tick.
         Returns the reason when the message was dropped, None when it was kept.
         """
+        if type(data) is not bytes:
+            data = bytes(data)  # a view would keep alive all that it is a view of
         try:
             view = inspect_message(self.kind, data, self._limits.pixels)
         except RefusedImage as error:
@@ -120,8 +122,7 @@ class FrameBuffer:
             view.stamp_ns,
             view.frame_id,
             self.kind,
-            # A view would keep alive all that it is a view of.
-            data if type(data) is bytes else bytes(data),
+            data,
             next(_serials),
         )
         with self._lock:
@@ -184,7 +185,8 @@ class FrameBuffer:
         """Put other limits in force at once; what exceeds them is forgotten, oldest first."""
         with self._lock:
             self._limits = limits
-            self._make_room(0, 0)
+            if self._stamps:
+                self._remove(0, self._too_many(self._stamps[-1]))
 
     def _drop(self, reason: DropReason) -> DropReason:
         with self._lock:
@@ -214,41 +216,28 @@ class FrameBuffer:
         if size > limits.bytes:
             return DropReason.OVERSIZED
         index = bisect_left(stamps, frame.stamp_ns)
-        if index < len(stamps):
-            if stamps[index] == frame.stamp_ns:
-                return DropReason.DUPLICATE_STAMP
-            if index == 0 and not self._has_room_before_oldest(frame, size):
-                return DropReason.LATE
-        frame_count = len(stamps)
-        self._make_room(size, 1, newest_ns=frame.stamp_ns)
-        index -= frame_count - len(stamps)
-        if index < 0:
-            return DropReason.LATE
-        stamps.insert(index, frame.stamp_ns)
-        self._frames.insert(index, frame)
+        if index < len(stamps) and stamps[index] == frame.stamp_ns:
+            return DropReason.DUPLICATE_STAMP
+        newest_ns = max(frame.stamp_ns, stamps[-1] if stamps else 0)
+        gone = self._too_many(newest_ns, size, 1)
+        if index < gone or newest_ns - frame.stamp_ns > limits.seconds * _SECOND:
+            return DropReason.LATE  # it would push newer frames out, or is too old itself
+        self._remove(0, gone)
+        stamps.insert(index - gone, frame.stamp_ns)
+        self._frames.insert(index - gone, frame)
         self._bytes += size
         return None
 
-    def _has_room_before_oldest(self, frame: Frame, size: int) -> bool:
-        """Whether a frame older than all others can stay without pushing one of them out."""
-        limits = self._limits
-        return (
-            len(self._frames) < limits.frames
-            and self._bytes + size <= limits.bytes
-            and self._stamps[-1] - frame.stamp_ns <= limits.seconds * _SECOND
-        )
-
-    def _make_room(self, size: int, count: int, newest_ns: int = 0) -> None:
-        """Forget the oldest frames until `count` frames of `size` bytes more fit the limits."""
-        limits, frames, stamps = self._limits, self._frames, self._stamps
-        newest_ns = max(newest_ns, stamps[-1] if stamps else 0)
-        gone = bisect_left(stamps, newest_ns - int(limits.seconds * _SECOND))
+    def _too_many(self, newest_ns: int, size: int = 0, count: int = 0) -> int:
+        """How many of the oldest frames must go before `count` of `size` bytes more may come."""
+        limits, frames = self._limits, self._frames
+        gone = bisect_left(self._stamps, newest_ns - int(limits.seconds * _SECOND))
         gone = max(gone, len(frames) + count - limits.frames)
         left = self._bytes - sum(map(held_bytes, frames[:gone]))
         while gone < len(frames) and left + size > limits.bytes:
             left -= held_bytes(frames[gone])
             gone += 1
-        self._remove(0, gone)
+        return gone
 
     def _remove(self, start: int, stop: int) -> None:
         if stop > start:

@@ -43,6 +43,9 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _PNG_HEADER = Struct(">I4sIIB")  # length, type, width, height, bit depth
 _PNG_HEADER_TYPE = b"IHDR"
+_PNG_LAST_TYPE = b"IEND"
+_PNG_CHUNK = Struct(">I4s")  # length, type; then the data and a checksum
+_PNG_CHECKSUM_BYTES = 4
 
 _TAIL_BYTES = 4096  # a file ends within these, unless its camera pads it
 
@@ -130,6 +133,8 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def _decoded(data: bytes | memoryview, file: ImageFile, mode: int) -> np.ndarray:
+    if file.format is FileFormat.PNG:
+        _check_chunks(data, file)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -194,6 +199,19 @@ def _inspect_png(data: bytes | memoryview) -> ImageFile:
     if not _ends(data, len(_PNG_START), _PNG_END):
         raise _truncated_png(data)
     return ImageFile(FileFormat.PNG, width, height, depth)
+
+
+def _check_chunks(data: bytes | memoryview, file: ImageFile) -> None:
+    """Refuse a PNG with a chunk that is longer than the file: OpenCV would allocate its length."""
+    offset, end = len(_PNG_START), len(data)
+    while offset + _PNG_CHUNK.size <= end:
+        length, kind = _PNG_CHUNK.unpack_from(data, offset)
+        offset += _PNG_CHUNK.size + length + _PNG_CHECKSUM_BYTES
+        if offset > end:
+            raise _undecodable(file, f"a chunk claims {length} bytes of the file's {end}")
+        if kind == _PNG_LAST_TYPE:
+            return
+    raise _undecodable(file, "its last chunk, IEND, is missing")
 
 
 def _truncated_png(data: bytes | memoryview) -> RefusedImage:

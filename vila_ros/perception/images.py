@@ -94,8 +94,8 @@ def _points(view: ImageView, max_pixels: int) -> NDArray[np.uint8]:
     pixels = raw_images.read_pixels(view, encoding)
     height, width = (2 * side for side in THUMBNAIL_SIZE)
     # Even rows and columns: in a Bayer pattern these are all of the same colour.
-    rows = np.arange(height) * view.height // height & ~1
-    columns = np.arange(width) * view.width // width & ~1
+    rows = (2 * np.arange(height) + 1) * view.height // (2 * height) & ~1
+    columns = (2 * np.arange(width) + 1) * view.width // (2 * width) & ~1
     points = pixels[rows[:, None], columns[None, :], encoding.brightness]
     return raw_images.to_8_bit(points) if encoding.bytes_per_channel == 2 else points
 

@@ -262,7 +262,7 @@ def test_cv_bridge_is_taken_where_it_can_be_imported(tmp_path: Path, body, expec
         ({"width": 17}, DropReason.WRONG_SIZE, ["17 pixels of rgb8 need 51 bytes"]),
         ({"width": 0}, DropReason.WRONG_SIZE, ["0x12"]),
         ({"height": 0}, DropReason.WRONG_SIZE, ["16x0"]),
-        ({"height": 2**31, "width": 2**31}, DropReason.TOO_MANY_PIXELS, ["at most 64.0"]),
+        ({"height": 2**31, "width": 2**31}, DropReason.TOO_MANY_PIXELS, ["at most 64."]),
     ],
 )
 def test_sizes_that_contradict_the_data_are_refused(fields, reason, said):

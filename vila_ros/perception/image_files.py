@@ -122,8 +122,8 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise RefusedImage(
             DropReason.TOO_MANY_PIXELS,
-            f"The image is {width}x{height}, {width * height / 1e6:.1f} megapixels; at most "
-            f"{max_pixels / 1e6:.1f}. Send a smaller one.",
+            f"The image is {width}x{height}, {width * height / 1e6:.6g} megapixels; at most "
+            f"{max_pixels / 1e6:.6g}. Send a smaller one.",
         )
 
 

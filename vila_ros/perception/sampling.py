@@ -131,7 +131,8 @@ def align(
     """The common instants of several cameras, oldest first.
 
     A camera adds its nearest frame to an instant when that is within the tolerance, or within half
-    of its own period where it sends more slowly. The last instant has the newest frame of each.
+    of its own period where it sends more slowly. The last instant has the newest frame of each
+    camera that still sends.
     """
     filled = {camera: frames for camera, frames in cameras.items() if frames}
     if not filled:
@@ -146,7 +147,14 @@ def align(
         near = (_near(filled[c], stamps[c], stamp, reach[c]) for c in filled)
         instants.append(Instant(stamp, tuple(frame for frame in near if frame is not None)))
     last = tuple(frames[-1] for camera, frames in filled.items() if camera in alive)
-    return [*instants, Instant(newest, last)]
+    instants.append(Instant(newest, last))
+    # What a camera that has stopped sent while the others sent nothing has no instant yet.
+    for camera in filled.keys() - set(alive):
+        for frame in filled[camera]:
+            within = max(reach[camera], reach[leader])
+            if _near(filled[leader], stamps[leader], frame.stamp_ns, within) is None:
+                instants.append(Instant(frame.stamp_ns, (frame,)))
+    return sorted(instants, key=lambda instant: instant.stamp_ns)
 
 
 def _period(stamps: Sequence[int]) -> int:

@@ -1,0 +1,128 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several servers, and further attempts: an answer comes once, from one server."""
+
+import threading
+import time
+
+import pytest
+
+from test.engine.openai.conftest import answer, ask
+from test.engine.servers.process import ServerProcess
+from vila_ros.errors import EngineDown, EngineFailed, QueueFull, VilaError
+
+FAST = {"first_token_timeout": 0.3, "stall_timeout": 5.0}
+
+
+def finished(server, user):
+    return [entry["prompt"] for entry in server.entries("finished", user)]
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    ["fails*2", "bad_gateway*2", "not_ready*1", "disconnect*2", "too_many*1", "hang*1"],
+)
+def test_a_passing_failure_is_tried_again(connect, server, user, behaviour):
+    text, _ = answer(connect(behaviour, **FAST), ask("hello"))
+    assert text == "hello"
+    attempts = int(behaviour[-1]) + 1
+    assert len(server.entries("asked", user)) == attempts
+
+
+def test_attempts_are_bounded(connect, server, user):
+    with pytest.raises(EngineFailed, match="HTTP 500"):
+        answer(connect("fails", retries=2), ask("hello"))
+    assert len(server.entries("asked", user)) == 3
+
+
+def test_retry_after_is_honoured(connect, server, user):
+    engine = connect("too_many*1")
+    answer(engine, ask("hello"))
+    first, second = server.entries("asked", user)
+    assert second["time"] - first["time"] >= 1.0  # as the server asked for
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(connect, server, user):
+    engine = connect("too_many")
+    begin = time.monotonic()
+    with pytest.raises(QueueFull):
+        answer(engine, ask("hello", deadline=begin + 0.7))
+    assert time.monotonic() < begin + 0.7
+    assert len(server.entries("asked", user)) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["half_then_disconnect", "half_then_end", "error_in_stream"])
+def test_once_text_has_come_nothing_is_tried_again(connect, server, user, behaviour):
+    engine = connect(behaviour, "ok", max_concurrency=1)
+    given = []
+    for _ in range(2):  # at least one of them meets the server that breaks off
+        stream = engine.generate(ask("one two"))
+        try:
+            given.append("".join(chunk.text for chunk in stream))
+        except VilaError:
+            given.append("broken off")
+    assert "broken off" in given
+    asked = [entry["prompt"] for entry in server.entries("asked", user)]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["fails", "no_access", "disconnect", "hang", "page", "too_many", "no_model"]
+)
+def test_another_server_steps_in(connect, server, user, behaviour):
+    engine = connect(behaviour, "ok", **FAST)
+    for number in range(4):
+        assert answer(engine, ask(f"q{number}"))[0] == f"q{number}"
+    good = [entry for entry in server.entries("finished", user) if "/ok/" in entry["path"]]
+    assert [entry["prompt"] for entry in good] == ["q0", "q1", "q2", "q3"]
+
+
+def test_questions_are_shared_out(connect, server, user):
+    engine = connect("slow", "ok", max_concurrency=8)
+    threads = [threading.Thread(target=lambda n=n: answer(engine, ask(f"q{n}"))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    paths = [entry["path"].split("/")[1] for entry in server.entries("asked", user)]
+    assert set(paths) == {"slow", "ok"}
+    assert len(finished(server, user)) == 8
+
+
+def test_a_server_that_was_killed_is_avoided_and_taken_back(connect, tmp_path, user):
+    first, second = (ServerProcess(tmp_path / name) for name in ("first", "second"))
+    try:
+        engine = connect(servers=[first.url(user=user), second.url(user=user)])
+        first.kill()
+        for number in range(4):
+            assert answer(engine, ask(f"q{number}"))[0] == f"q{number}"
+        assert len(second.entries("finished", user)) == 4
+        first = ServerProcess(tmp_path / "again", port=first.port)
+        second.kill()
+        first.wait_for("get")  # the checks in the background go on
+        assert answer(engine, ask("back"))[0] == "back"
+        assert len(first.entries("finished", user)) == 1
+    finally:
+        first.kill()
+        second.kill()
+
+
+def test_when_all_are_down_the_error_names_them(connect, tmp_path, user):
+    lone = ServerProcess(tmp_path / "log")
+    engine = connect(servers=[lone.url(user=user)], retries=1)
+    lone.kill()
+    with pytest.raises(EngineDown, match=f"127.0.0.1:{lone.port}.*Check that it runs"):
+        answer(engine, ask("hello"))
+
+
+def test_a_connection_that_the_server_closed_is_replaced(connect, tmp_path, user):
+    port = None
+    for run in range(2):  # the second process does not know the first one's connections
+        process = ServerProcess(tmp_path / str(run), port=port or 0)
+        try:
+            if port is None:
+                engine = connect(servers=[process.url(user=user)], check_interval=60.0)
+            port = process.port
+            assert answer(engine, ask("hello"))[0] == "hello"
+        finally:
+            process.kill()

@@ -1,0 +1,159 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Images as data URLs: each one encoded once, however many questions it is part of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vila_ros.engine.interface import ImagePart, RgbImage, VideoPart
+from vila_ros.errors import InvalidImage, InvalidRequest
+
+FORMATS = ("jpeg", "png")
+_MAX_THREADS = 4
+
+
+@dataclass(frozen=True)
+class ImageEncoding:
+    """How images travel.
+
+    format: "jpeg" or "png" (lossless). quality: JPEG quality, 1 to 100.
+    max_side: the longer side in pixels that an image is shrunk to, keeping its shape; 0 for no
+        bound.
+    cache_bytes: what the encoded images kept for further questions may take.
+    """
+
+    format: str = "jpeg"
+    quality: int = 90
+    max_side: int = 0
+    cache_bytes: int = 64 * 1024**2
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise InvalidRequest(f"image_format is {self.format!r}; it must be one of {FORMATS}.")
+        if not 1 <= self.quality <= 100:
+            raise InvalidRequest(f"jpeg_quality is {self.quality}; it must be 1 to 100.")
+        if self.max_side < 0 or self.cache_bytes < 0:
+            raise InvalidRequest("max_image_side and image_cache_bytes must not be negative.")
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedMedia:
+    """The encoded frames of an image (one) or of a clip. base64: of each frame's file."""
+
+    base64: tuple[bytes, ...]
+    media_type: str
+
+    @property
+    def urls(self) -> tuple[bytes, ...]:
+        """A data URL for each frame."""
+        prefix = b"data:" + self.media_type.encode() + b";base64,"
+        return tuple(prefix + data for data in self.base64)
+
+
+class ImageEncoder:
+    """Encodes the images of requests. All methods may be called from any thread."""
+
+    def __init__(self, encoding: ImageEncoding) -> None:
+        self._encoding = encoding
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, Future[bytes]] = OrderedDict()
+        self._cached_bytes = 0
+        self._threads = ThreadPoolExecutor(
+            min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="image_encoder"
+        )
+        self._media_type = f"image/{encoding.format}"
+
+    def encode(self, parts: list[ImagePart | VideoPart]) -> tuple[list[EncodedMedia], int]:
+        """All parts encoded, in order, and how many frames were not in the cache.
+
+        Raises InvalidImage for pixels that are not uint8 RGB.
+        """
+        pending: list[list[Future[bytes]]] = []
+        encoded = 0
+        for part in parts:
+            frames = (part.pixels,) if isinstance(part, ImagePart) else part.frames
+            futures = []
+            for index, frame in enumerate(frames):
+                check_pixels(frame)
+                future, new = self._start(_key(part, index, frame), frame)
+                futures.append(future)
+                encoded += new
+            pending.append(futures)
+        return [
+            EncodedMedia(tuple(future.result() for future in futures), self._media_type)
+            for futures in pending
+        ], encoded
+
+    def close(self) -> None:
+        """End the threads; what they work on is finished."""
+        self._threads.shutdown(wait=False)
+
+    def _start(self, key: str, frame: RgbImage) -> tuple[Future[bytes], bool]:
+        """The frame's encoding, and whether it was started here: two questions share one."""
+        with self._lock:
+            future = self._cache.get(key)
+            if future is not None:
+                self._cache.move_to_end(key)
+                return future, False
+            future = self._threads.submit(encode_image, frame, self._encoding)
+            self._cache[key] = future
+        future.add_done_callback(lambda done: self._account(key, done))
+        return future, True
+
+    def _account(self, key: str, done: Future[bytes]) -> None:
+        """Count a finished encoding, and drop the least recently used beyond the bound."""
+        with self._lock:
+            if done.cancelled() or done.exception() is not None:
+                self._cache.pop(key, None)
+                return
+            self._cached_bytes += len(done.result())
+            for old in list(self._cache):
+                if self._cached_bytes <= self._encoding.cache_bytes:
+                    break
+                future = self._cache[old]
+                if future.done():
+                    del self._cache[old]
+                    self._cached_bytes -= len(future.result())
+
+
+def check_pixels(pixels: RgbImage) -> None:
+    """Raise InvalidImage unless pixels are uint8, [H, W, 3], at least one pixel."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise InvalidImage(
+            f"An image is {pixels.dtype} {list(pixels.shape)}; it must be uint8 [height, width, 3]."
+        )
+
+
+def encode_image(pixels: RgbImage, encoding: ImageEncoding) -> bytes:
+    """The image as a base64-encoded file. pixels: uint8 RGB, [H, W, 3]."""
+    height, width = pixels.shape[:2]
+    scale = encoding.max_side / max(height, width)
+    if 0 < scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    if encoding.format == "png":
+        # Level 1 is lossless as every level, and several times faster than the default.
+        done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    else:
+        done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, encoding.quality])
+    if not done:
+        raise InvalidImage(f"An image of {width}x{height} cannot be encoded as {encoding.format}.")
+    return base64.b64encode(data)
+
+
+def _key(part: ImagePart | VideoPart, index: int, frame: RgbImage) -> str:
+    if part.key is None:
+        digest = hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).hexdigest()
+        return f"pixels:{frame.shape[0]}x{frame.shape[1]}:{digest}"
+    return f"image:{part.key}" if isinstance(part, ImagePart) else f"video:{index}:{part.key}"

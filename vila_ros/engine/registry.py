@@ -17,6 +17,8 @@ from vila_ros.errors import InvalidRequest, Unsupported
 RUNTIMES = {
     "torch": "vila_ros.engine.torch_engine:TorchEngine",
     "openai_http": "vila_ros.engine.openai_http:OpenAiHttpEngine",
+    "tensorrt_llm_engine": "vila_ros.engine.tensorrt_llm_engine:TensorRtLlmEngine",
+    "tensorrt_llm_pytorch": "vila_ros.engine.tensorrt_llm_pytorch:TensorRtLlmPytorchEngine",
 }
 METHODS = ("capabilities", "load", "generate", "cancel", "close")
 

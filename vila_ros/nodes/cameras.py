@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rclpy.clock import Clock
 from rclpy.node import Node
@@ -48,6 +48,7 @@ class CameraStatus:
 
     active: whether it is subscribed. silence: seconds since the last message, or since activation
     if there was none. publishers: None where frames arrive and nobody needed to look.
+    failure: why no camera of the node receives any more; empty while all is well.
     """
 
     name: str
@@ -57,6 +58,7 @@ class CameraStatus:
     silence: float
     buffer: BufferStatistics
     publishers: tuple[Publisher, ...] | None
+    failure: str = ""
 
 
 class Camera:
@@ -136,7 +138,7 @@ class Camera:
                 )
             else:
                 compatibility, reason = qos_check_compatible(each.qos_profile, qos)
-                if compatibility is QoSCompatibility.ERROR:
+                if compatibility == QoSCompatibility.ERROR:
                     fault = (
                         f"its QoS does not fit ({reason.strip()}); "
                         f"set qos_overrides.{self.topic}.subscription.*"
@@ -201,7 +203,8 @@ class Cameras:
 
     def status(self, timeout: float) -> list[CameraStatus]:
         """How each camera fares; see Camera.status."""
-        return [camera.status(timeout) for camera in self._cameras]
+        failure = self._receiver.failure if self._receiver is not None else ""
+        return [replace(camera.status(timeout), failure=failure) for camera in self._cameras]
 
 
 def sensor_qos() -> QoSProfile:

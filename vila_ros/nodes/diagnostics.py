@@ -157,6 +157,8 @@ def camera_diagnostic(status: CameraStatus, rates: Rates) -> DiagnosticStatus:
 def _judge_camera(status: CameraStatus, rates: Rates) -> tuple[bytes, str]:
     if not status.active:
         return STALE, "not subscribed: the node is not active"
+    if status.failure:
+        return ERROR, f"frames are not received any more: {status.failure}; activate anew"
     if status.publishers is None:
         if rates.received and rates.dropped == rates.received:
             reasons = ", ".join(reason.value for reason in status.buffer.dropped)

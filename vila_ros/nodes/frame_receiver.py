@@ -45,6 +45,7 @@ class FrameReceiver:
 
     subscriptions: of ReceiverCallbackGroup; they may be destroyed after stop(). An exception of a
     callback is logged, and the next message is taken.
+    failure: why the thread ended before stop(); empty while all is well.
     """
 
     def __init__(self, node: Node, subscriptions: Sequence[Subscription]) -> None:
@@ -53,6 +54,7 @@ class FrameReceiver:
         self._subscriptions = tuple(subscriptions)
         self._stop = GuardCondition(None, None, context=node.context)
         self._stopping = False
+        self.failure = ""
         self._thread = threading.Thread(target=self._run, name="frame_receiver", daemon=True)
 
     def start(self) -> None:
@@ -73,6 +75,7 @@ class FrameReceiver:
         except rclpy_implementation.InvalidHandle:
             return  # the context was shut down meanwhile
         except Exception as error:  # a thread must say why it ends
+            self.failure = repr(error)
             if self._context.ok():
                 self._logger.error(f"No more frames are received: {error!r}")
 
@@ -80,7 +83,9 @@ class FrameReceiver:
         with ExitStack() as held:
             for entity in (self._context.handle, self._stop.handle):
                 held.enter_context(entity)
-            waiting = [(held.enter_context(each.handle), each) for each in self._subscriptions]
+            waiting = [(each.handle, each) for each in self._subscriptions]
+            for handle, _ in waiting:
+                held.enter_context(handle)
             wait_set = rclpy_implementation.WaitSet(
                 len(waiting), 1, 0, 0, 0, 0, self._context.handle
             )

@@ -64,7 +64,6 @@ class NodeParameters:
     def _declare(self, each: Parameter, default: Any, prefix: str) -> None:
         name = prefix + each.name
         value = list(default) if isinstance(default, tuple) else default
-        self._rules[name] = each
         try:
             self._node.declare_parameter(name, value, _descriptor(each, value))
         except InvalidParameterTypeException as error:
@@ -73,6 +72,8 @@ class NodeParameters:
             raise InvalidRequest(f"Parameter {name} must be a {kind}: {error}.{hint}") from None
         except InvalidParameterValueException as error:
             raise InvalidRequest(f"Parameter {name}: {error}.") from None
+        # Known from here on: declaring already calls the callbacks below.
+        self._rules[name] = each
 
     def _values(self) -> dict[str, Any]:
         return {name: self._node.get_parameter(name).value for name in self._rules}

@@ -9,12 +9,13 @@ result's error_code, which a rejected goal could not carry.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import RCLError, ServerGoalHandle
@@ -212,6 +213,14 @@ class Questions:
         settings = self._settings
         return replace(
             question,
-            deadline=min(question.deadline or settings.deadline, settings.query_max_deadline),
-            max_tokens=min(question.max_tokens or settings.max_tokens, settings.query_max_tokens),
+            deadline=_capped(question.deadline, settings.deadline, settings.query_max_deadline),
+            max_tokens=_capped(question.max_tokens, settings.max_tokens, settings.query_max_tokens),
         )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _capped(asked: Number, default: Number, cap: Number) -> Number:
+    """What is asked for, at most the cap; what is no number stays, for the Perceiver to refuse."""
+    return min(asked or default, cap) if math.isfinite(asked) else asked

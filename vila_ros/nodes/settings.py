@@ -141,8 +141,8 @@ class Settings:
     buffer_bytes: int = parameter(
         "buffer.bytes",
         512 * 1024 * 1024,
-        "Bytes kept of each camera: 512 MiB are 185 frames of 1280x720 rgb8.",
-        low=100_000,
+        "Bytes kept of each camera: 512 MiB are 194 frames of 1280x720 rgb8.",
+        low=1000,
         high=1 << 40,
     )
     buffer_pixels: int = parameter(

@@ -279,6 +279,8 @@ def spin(node: VilaNode) -> None:
             except ExternalShutdownException:
                 break
             except Exception:
+                if not node.context.ok():
+                    break  # a callback that ran while ROS was shut down
                 # What rclpy raises while it takes a message, such as text that is not UTF-8 in a
                 # request, must not end the node.
                 node.get_logger().error(f"A message was lost:\n{traceback.format_exc()}")

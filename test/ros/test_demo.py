@@ -1,0 +1,139 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demonstration, end to end: real processes, real DDS, a real model with random weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from test.ros.robot import ROOT
+from vila_ros.bags.synthetic_drive import write_drive
+
+LIMIT = 240.0
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Start the demonstration, its temporary files below tmp_path; kill it at the end."""
+    started = []
+
+    def start(*arguments):
+        environment = {
+            **os.environ,
+            "TMPDIR": str(tmp_path),
+            "ROS_DOMAIN_ID": str(1 + (os.getpid() * 7) % 100),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vila_ros.nodes.demo", *map(str, arguments)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def descendants(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_for(condition):
+    until = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.1)
+
+
+def test_a_drawn_drive_is_played_described_and_asked_about(demo, tmp_path):
+    output, _ = demo("--seconds", 6).communicate(timeout=LIMIT)
+    assert "✓ 4 of 4 questions ended as they should, with frames of the recording" in output, output
+    assert "everything it says is NOISE" in output
+    assert "MODEL=" in output
+    # A frame of the drive, named by camera, stamp and frame_id; an error by its code; the node's
+    # own account.
+    assert "front    17000000" in output
+    assert "front_optical_frame" in output
+    assert "101 UNKNOWN_CAMERA" in output
+    assert "scene at 17000000" in output
+    assert "cameras/front" in output
+    assert "dropped 0" in output
+    assert "\x1b" not in output, "colours outside of a terminal"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_and_questions_of_ones_own(demo, tmp_path):
+    write_drive(tmp_path / "mine", seconds=4.0, storage="sqlite3")
+    questions = ["--questions", "Is it raining?", "Who is there?"]
+    process = demo("--bag", tmp_path / "mine", "--seconds", 3, *questions)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    assert "▸ Is it raining?" in output
+    assert "✓ 2 of 2 questions" in output
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_every_process(demo, tmp_path, number):
+    process = demo()
+    # The node and its engine's worker.
+    wait_for(lambda: len(descendants(process)) >= 2)
+    children = descendants(process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "demo: interrupted" in output
+    assert "Traceback" not in output
+    psutil.wait_procs(children, timeout=30)
+    assert not [child for child in children if child.is_running()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_processes_end_even_if_it_is_killed(demo):
+    process = demo()
+    wait_for(lambda: len(descendants(process)) >= 2)
+    children = descendants(process)
+    process.kill()
+    process.wait()
+    psutil.wait_procs(children, timeout=30)
+    assert not [child for child in children if child.is_running()]
+
+
+def test_a_node_that_dies_is_reported_with_its_log(demo, tmp_path):
+    process = demo("--model", tmp_path / "no_model")
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    assert "no_model" in output
+    assert "Logs: " in output
+    log = output.partition("Logs: ")[2].split()[0]
+    assert os.path.getsize(log) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--bag", "nowhere"], "demo: 'nowhere' does not exist."),
+        (["--seconds", "-1"], "demo: --seconds is -1.0; it must be from 0"),
+        (["--bag", "test"], "neither a recording"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_once(demo, tmp_path, arguments, says):
+    process = demo(*arguments)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    assert says in output
+    assert list(tmp_path.iterdir()) == []

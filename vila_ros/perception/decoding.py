@@ -55,11 +55,13 @@ class ArrayCache(Generic[Array]):
                 return self._arrays[name]
         array = make()
         with self._lock:
-            if name not in self._arrays and array.nbytes <= self._limit:
+            if name in self._arrays:  # another thread was faster
+                return self._arrays[name]
+            if array.nbytes <= self._limit:
                 self._arrays[name] = array
                 self._bytes += array.nbytes
                 self._shrink()
-        return array
+            return array
 
     def set_limit(self, limit: int) -> None:
         """Hold at most `limit` bytes from now on."""

@@ -140,16 +140,17 @@ class HttpClient:
     async def request(
         self,
         method: str,
-        path: str,
+        target: str,
         headers: Mapping[str, str],
         body: Sequence[bytes] = (),
     ) -> AsyncIterator[Response]:
         """Send a request and give its Response as soon as the head has come.
 
+        target: the whole path on the server.
         Leaving the context before the body has ended closes the connection, which tells the server
         to stop. Raises Unreachable, Disconnected and NotHttp.
         """
-        connection, response = await self._begin(method, path, headers, body)
+        connection, response = await self._begin(method, target, headers, body)
         try:
             yield response
         finally:
@@ -161,7 +162,7 @@ class HttpClient:
             self._idle.pop().abort()
 
     async def _begin(
-        self, method: str, path: str, headers: Mapping[str, str], body: Sequence[bytes]
+        self, method: str, target: str, headers: Mapping[str, str], body: Sequence[bytes]
     ) -> tuple[_Connection, Response]:
         while True:
             reused = self._take_idle()
@@ -170,7 +171,7 @@ class HttpClient:
                 response = await connection.exchange(
                     h11.Request(
                         method=method,
-                        target=f"{self.url.path}{path}",
+                        target=target,
                         headers=[("Host", self.url.authority), *headers.items()],
                     ),
                     body,

@@ -64,7 +64,7 @@ async def completion(
             silence = _Silence(patience)
             request = server.client.request(
                 "POST",
-                "/chat/completions",
+                f"{server.url.path}/chat/completions",
                 {
                     **headers,
                     "Content-Type": "application/json",

@@ -31,6 +31,8 @@ from vila_ros.errors import EngineDown, EngineFailed, VilaError
 
 logger = logging.getLogger(__name__)
 
+# transformers serve fails with 500 where it finds no cache of models to list.
+_NO_LIST = (404, 405, 500, 501)
 _MAX_LIST_BYTES = 4 * 1024**2
 _BACKOFF_BASE = 0.2
 _BACKOFF_LIMIT = 10.0
@@ -62,7 +64,6 @@ class Server:
     not_before: float = 0.0
     last_used: float = 0.0
     models: tuple[ModelCard, ...] = ()
-    checked: bool = False
 
 
 class ServerPool:
@@ -176,21 +177,31 @@ class ServerPool:
             server.client.close()
 
     async def _check(self, server: Server) -> None:
-        async with server.client.request("GET", "/models", self.headers) as response:
-            status, headers = response.status, response.headers
-            body = await response.read(_MAX_LIST_BYTES if status == 200 else MAX_ERROR_BYTES)
-        if status in (404, 405, 501):
-            # Some gateways list nothing; the first question will tell whether they answer.
-            server.checked = True
-            return
+        status, headers, body = await self._get(server, f"{server.url.path}/models")
         if status != 200:
+            if status in _NO_LIST and await self._is_healthy(server, unless_told=status != 500):
+                return
             raise trouble_of_response(status, headers, body, server.asked)
         if is_web_page(headers, body):
             raise web_page(server.asked)
         server.models = parse_models(body, server.asked)
-        server.checked = True
         if self._kind == "auto" and server.models and server.dialect.kind == "openai":
             server.dialect.kind = kind_of_owner(server.models[0].owned_by)
+
+    async def _is_healthy(self, server: Server, *, unless_told: bool) -> bool:
+        """Ask for GET /health, which servers have beside /v1, where there is no list of models.
+
+        unless_told: the answer for a server that has no such path either; a gateway's first
+        question will tell whether it answers.
+        """
+        root = server.url.path.removesuffix("/v1")
+        status, _, _ = await self._get(server, f"{root}/health")
+        return unless_told if status in (404, 405, 501) else status == 200
+
+    async def _get(self, server: Server, target: str) -> tuple[int, Mapping[str, str], bytes]:
+        async with server.client.request("GET", target, self.headers) as response:
+            limit = _MAX_LIST_BYTES if response.status == 200 else MAX_ERROR_BYTES
+            return response.status, response.headers, await response.read(limit)
 
     def _set_error(self, server: Server, error: VilaError | None) -> None:
         if error is not None and server.error is None:

@@ -4,6 +4,7 @@
 
 import logging
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +181,20 @@ def test_a_key_that_cannot_be_is_refused_without_showing_it(connect, monkeypatch
     with pytest.raises(EngineFailed, match="TEST_KEY") as caught:
         engine.load()
     assert not value or value not in caught.value.message
+
+
+def test_certificates_are_verified(connect, tmp_path, user):
+    name = Path(__file__).parents[2] / "data" / "tls" / "loopback"
+    secure = ServerProcess(tmp_path / "log", tls=name)
+    try:
+        untrusting = connect(servers=[secure.url(user=user)], load=False, load_timeout=0.1)
+        with pytest.raises(EngineDown, match=r"not trusted.*ca_file"):
+            untrusting.load()
+        assert secure.entries(probes=True) == []
+        trusting = connect(servers=[secure.url(user=user)], ca_file=f"{name}.pem")
+        assert answer(trusting, ask(image(), "what?"))[0].endswith(" what?")
+    finally:
+        secure.kill()
 
 
 def test_a_question_before_loading_is_engine_down(connect):

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """An OpenAI-compatible server without a model, which misbehaves in each known way.
 
-    python misbehaving.py LOG [--port N] [--delay SECONDS] [--elsewhere URL]
+    python misbehaving.py LOG [--port N] [--delay SECONDS] [--elsewhere URL] [--tls PATH]
 
-Prints its port. The first part of a URL's path says how it behaves, the rest up to /v1 keeps users
-apart: http://127.0.0.1:PORT/<behaviour>/<anything>/v1. A behaviour "x*2" shows in the first two
-questions only. The short question by which an engine is loaded is always answered properly, except
-below "always-<behaviour>". LOG gets a JSON object a line: what was asked, and how it ended.
+Prints its port. PATH.pem and PATH.key are a certificate and its key. The first part of a URL's path
+says how it behaves, the rest up to /v1 keeps users apart:
+http://127.0.0.1:PORT/<behaviour>/<anything>/v1. A behaviour "x*2" shows in the first two questions
+only. The short question by which an engine is loaded is always answered properly, except below
+"always-<behaviour>". LOG gets a JSON object a line: what was asked, and how it ended.
 
 A proper answer says what the server saw: each image's size and mean colour, then the last text.
 """
@@ -18,6 +19,7 @@ import gzip
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -165,6 +167,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def watch_client(self):
         """Raise ConnectionResetError once the client has gone."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            return  # which cannot be peeked at
         try:
             gone = self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -568,8 +572,13 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--elsewhere", default="")
+    parser.add_argument("--tls", default="")
     given = parser.parse_args()
     server = Server(given.port, given.log, given.delay, given.elsewhere)
+    if given.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{given.tls}.pem", f"{given.tls}.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

@@ -12,19 +12,20 @@ SCRIPT = Path(__file__).with_name("misbehaving.py")
 
 
 class ServerProcess:
-    def __init__(self, log, *, delay=0.0, elsewhere="", port=0):
+    def __init__(self, log, *, delay=0.0, elsewhere="", port=0, tls=""):
         self.log = Path(log)
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT), str(log), "--port", str(port), "--delay", str(delay),
-             "--elsewhere", elsewhere],
+             "--elsewhere", elsewhere, "--tls", str(tls)],
             stdout=subprocess.PIPE,
             text=True,
         )  # fmt: skip
+        self.scheme = "https" if tls else "http"
         self.port = int(self.process.stdout.readline())
 
     def url(self, behaviour="ok", user="test"):
         """Where the API behaves so; users do not share what "x*2" counts."""
-        return f"http://127.0.0.1:{self.port}/{behaviour}/{user}/v1"
+        return f"{self.scheme}://127.0.0.1:{self.port}/{behaviour}/{user}/v1"
 
     def entries(self, event=None, user=None, probes=False):
         """The log's entries, in order."""

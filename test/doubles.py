@@ -27,6 +27,7 @@ CrashingEngine does the same until a word of the answer is a command:
     !hang       sleep for ever, deaf to cancel    !freeze     SIGSTOP: no heartbeat either
     !garbage    bytes that are not text on stdout and stderr, then go on
     !pid        answers the worker's process id in place of the word
+    !child      starts a process that would outlive the worker, and answers its id
 
 so "one two !abort" streams two words first. Only numpy and the standard library are needed.
 """
@@ -37,6 +38,7 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -301,6 +303,8 @@ class CrashingEngine(EchoEngine):
                 os.write(2, b"\x80\x81\n")
             case "!pid":
                 return str(os.getpid())
+            case "!child":
+                return str(subprocess.Popen(["sleep", "1000"], close_fds=False).pid)
         return word
 
 

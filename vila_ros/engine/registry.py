@@ -20,7 +20,7 @@ RUNTIMES = {
     "tensorrt_llm_engine": "vila_ros.engine.tensorrt_llm_engine:TensorRtLlmEngine",
     "tensorrt_llm_pytorch": "vila_ros.engine.tensorrt_llm_pytorch:TensorRtLlmPytorchEngine",
 }
-METHODS = ("capabilities", "load", "generate", "cancel", "close")
+METHODS = ("load", "generate", "cancel", "close")
 
 
 def create_engine(spec: EngineSpec) -> Engine:

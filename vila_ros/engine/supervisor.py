@@ -313,7 +313,9 @@ class SupervisedEngine:
     def _loaded(self, capabilities: Capabilities) -> None:
         with self._changed:
             self._capabilities = capabilities
-            self._load_seconds = time.monotonic() - self._begins
+            now = time.monotonic()
+            self._load_seconds = now - self._begins
+            self._rate.add(now, 0)
             self._failed_loads = 0
             self._state = EngineState.READY
         self._tell()

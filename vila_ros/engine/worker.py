@@ -134,7 +134,7 @@ class Worker:
             if name is None or self._engine is None:
                 return
             self._cancelled.add(number)
-        self._engine.cancel(name)
+        self._cancel_in_engine(name)
 
     def _answer(self, engine: Engine, number: int, request: GenerationRequest) -> None:
         failure: VilaError | None = None
@@ -183,8 +183,7 @@ class Worker:
                 # A cancel that came between generate() and its first step may have been ignored as
                 # that of an unknown request.
                 for name in names:
-                    if self._engine is not None:
-                        self._engine.cancel(name)
+                    self._cancel_in_engine(name)
                 beat = {
                     "memory_bytes": resident_bytes(),
                     "device_memory_bytes": self._device_memory(),
@@ -194,9 +193,20 @@ class Worker:
                 self._connection.send(Kind.HEARTBEAT, beat)
                 time.sleep(interval)
 
+    def _cancel_in_engine(self, name: str) -> None:
+        try:
+            if self._engine is not None:
+                self._engine.cancel(name)
+        except Exception:
+            logger.exception("The engine's cancel() raised an error")
+
     def _device_memory(self) -> int:
         measure = getattr(self._engine, "device_memory_bytes", None)
-        return int(measure()) if measure is not None else 0
+        try:
+            return int(measure()) if measure is not None else 0
+        except Exception:
+            logger.exception("The engine's device_memory_bytes() raised an error")
+            return 0
 
 
 class LeveledLines(logging.Formatter):

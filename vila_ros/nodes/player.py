@@ -29,6 +29,7 @@ from vila_ros.errors import InvalidRequest
 _DEPTH = 10
 _LATCHED_DEPTH = 100
 _STATUS_PERIOD = 0.1
+_SETTLE = 0.3  # seconds between the first subscriber and others that were found with it
 _LINGER = 0.3  # seconds in which best-effort subscribers take what was published last
 _TYPE_NAME = re.compile(r"([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)")
 
@@ -133,6 +134,7 @@ class Player:
         while not any(each.get_subscription_count() for each in self._publishers.values()):
             if time.monotonic() >= until or stop.wait(0.05):
                 return False
+        stop.wait(_SETTLE)
         return True
 
     def play(

@@ -1,6 +1,6 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The topic ~/scene_description: what it holds, when it is silent and why, and that it gives way."""
+"""The topic ~/scene_description: what it holds, when it is silent and why, how it gives way."""
 
 import time
 

@@ -273,9 +273,10 @@ def spin(node: VilaNode) -> None:
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     try:
-        while node.context.ok():
+        while True:
             try:
                 executor.spin()
+                break
             except ExternalShutdownException:
                 break
             except Exception:

@@ -21,6 +21,7 @@ from vila_ros.model.image_processing import (
 )
 
 SIZE = 56
+HALF = Normalization()
 CLIP = Normalization(mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
 
 
@@ -38,7 +39,7 @@ def processor(aspect: str | None, **changes: object) -> ImageProcessor:
     return replace(plain, **changes)
 
 
-def normalized(image: Image.Image, normal: Normalization = Normalization()) -> np.ndarray:
+def normalized(image: Image.Image, normal: Normalization = HALF) -> np.ndarray:
     """[3, H, W] in float64, straight from the formula."""
     pixels = np.asarray(image, dtype=np.float64) / 255
     return ((pixels - np.array(normal.mean)) / np.array(normal.std)).transpose(2, 0, 1)

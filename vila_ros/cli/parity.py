@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vila_ros.model.parity import Check, FileReport
+    from vila_ros.model.golden import Check, FileReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def format_table(reports: Sequence[FileReport]) -> list[str]:
     """One line a file, one column a stage that any file has."""
-    from vila_ros.model.parity import STAGES
+    from vila_ros.model.golden import STAGES
 
     seen = {check.stage for report in reports for check in report.checks}
     stages = [stage for stage in (*STAGES, "file") if stage in seen]

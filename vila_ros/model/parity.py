@@ -2,16 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parity: recompute reference results from raw images and prompts, stage by stage.
 
-A golden folder holds a checkpoint, meta.json (prompts by file name) and .npz files of what the
-reference computed. Which stages a file can check follows from the arrays in it. Arrays that are
-not understood, and stages whose inputs are not there, count as failed.
+Which stages a file can check follows from the arrays in it. Arrays that are not understood, and
+stages whose inputs are not there, count as failed.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +21,19 @@ from numpy.typing import NDArray
 from vila_ros.engine.interface import ImagePart, RgbImage, VideoPart
 from vila_ros.errors import InvalidRequest, VilaError
 from vila_ros.model.checkpoint import load_vila
-from vila_ros.model.config import MediaEncoderConfig, read_json
+from vila_ros.model.config import read_json
 from vila_ros.model.conversation import TEMPLATES, Turn
+from vila_ros.model.golden import (
+    EQUAL,
+    GIVEN,
+    KNOWN_ARRAYS,
+    Check,
+    FileReport,
+    find_checkpoint,
+    images_of,
+    read_arrays,
+    video_encoder,
+)
 from vila_ros.model.image_processing import PreparedImage
 from vila_ros.model.interleave import (
     IMAGE_ID,
@@ -38,56 +46,6 @@ from vila_ros.model.tokenizer import IMAGE_MARK, VIDEO_MARK
 from vila_ros.model.vila import Vila
 
 TOLERANCE = 1e-4
-
-Arrays = Mapping[str, NDArray[Any]]
-
-STAGES = (
-    "template",
-    "preprocessing",
-    "ids",
-    "vision",
-    "projection",
-    "embeddings",
-    "logits",
-    "tokens",
-    "labels",
-    "loss",
-)
-_READ = re.compile(
-    r"image_\d+|pixel_values|block_sizes?|vision_features|projected|input_ids|inputs_embeds"
-    r"|logits|logits_tail|logits_last_valid|generated_ids|min_top2_margin|labels|attention_mask"
-    r"|merged_(attention_mask|position_ids|labels)|loss"
-)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One stage of one file. difference: the largest absolute one; None where a stage is exact
-    (then it is equal or failed) or takes its values from the file. failure: why, empty if passed.
-    """
-
-    stage: str
-    difference: float | None = None
-    note: str = ""
-    failure: str = ""
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """All checks of one golden file."""
-
-    path: Path
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed; a file that checks nothing has not."""
-        compared = [check for check in self.checks if check.note != GIVEN]
-        return bool(compared) and not any(check.failure for check in self.checks)
-
-
-GIVEN = "given"
-EQUAL = "equal"
 
 
 def check_folder(folder: Path, tolerance: float = TOLERANCE, **options: Any) -> list[FileReport]:
@@ -110,17 +68,6 @@ def check_folder(folder: Path, tolerance: float = TOLERANCE, **options: Any) -> 
     return reports
 
 
-def find_checkpoint(folder: Path) -> Path:
-    """The checkpoint of a golden folder: checkpoint/, itself, or its only folder that is one."""
-    for candidate in (folder / "checkpoint", folder):
-        if (candidate / "config.json").is_file():
-            return candidate
-    found = [path.parent for path in sorted(folder.glob("*/config.json"))]
-    if len(found) != 1:
-        raise InvalidRequest(f"{folder} has {len(found)} folders with a config.json, expected one")
-    return found[0]
-
-
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """What a file starts from. images: raw, empty when only pixel_values are given."""
@@ -137,7 +84,7 @@ class GoldenFile:
         self.path = path
         self.tolerance = tolerance
         self.entry: Mapping[str, Any] = meta.get(path.stem) or {}
-        self.arrays = _read_arrays(path)
+        self.arrays = read_arrays(path)
         self.vila = copy.copy(vila)
         encoder = video_encoder(path.stem, self.entry)
         if encoder is not None:
@@ -145,7 +92,7 @@ class GoldenFile:
 
     def report(self) -> FileReport:
         """Run every check that the file's arrays allow."""
-        unknown = [name for name in self.arrays if not _READ.fullmatch(name)]
+        unknown = [name for name in self.arrays if not KNOWN_ARRAYS.fullmatch(name)]
         checks = [Check("file", failure=f"array {name} is not understood") for name in unknown]
         try:
             checks += self._run()
@@ -164,7 +111,7 @@ class GoldenFile:
     # Images
 
     def _inputs(self) -> Inputs:
-        images = _images(self.arrays) or self._borrowed_images()
+        images = images_of(self.arrays) or self._borrowed_images()
         pixels = self.arrays.get("pixel_values")
         if not images and pixels is not None:
             parts = torch.from_numpy(pixels).split(1)
@@ -185,7 +132,7 @@ class GoldenFile:
             return ()
         clip = self.path.stem.split("_")[0]
         beside = [path for path in self.path.parent.glob(f"{clip}_*.npz") if path != self.path]
-        found = {path: _images(_read_arrays(path)) for path in sorted(beside)}
+        found = {path: images_of(read_arrays(path)) for path in sorted(beside)}
         found = {path: images for path, images in found.items() if images}
         if len(found) > 1:
             found = {p: images for p, images in found.items() if p.stem.endswith("_as_images")}
@@ -372,27 +319,6 @@ def next_token_loss(logits: torch.Tensor, batch: MergedBatch) -> torch.Tensor:
     )
 
 
-def video_encoder(stem: str, entry: Mapping[str, Any]) -> MediaEncoderConfig | None:
-    """The video encoder that meta.json or a file's name asks for; None: the checkpoint's own.
-
-    Names: …_basic_encoder…, …_tsp_pool_T_H_W… with one or more triples.
-    """
-    spec = entry.get("video_encoder") or {}
-    spec = json.loads(spec) if isinstance(spec, str) and spec.startswith("{") else spec
-    given = spec if isinstance(spec, Mapping) else {"_target_": spec}
-    sizes = entry.get("pool_sizes") or given.get("pool_sizes")
-    named = re.search(r"tsp_pool((?:_\d+){3,})", stem)
-    if not sizes and named:
-        numbers = [int(number) for number in named[1].split("_")[1:]]
-        sizes = [numbers[i : i + 3] for i in range(0, len(numbers), 3)]
-    if sizes:
-        pools = tuple((int(t), int(h), int(w)) for t, h, w in sizes)
-        return MediaEncoderConfig(
-            given.get("start_tokens"), given.get("end_tokens", "\n"), given.get("sep_tokens"), pools
-        )
-    return MediaEncoderConfig(end_tokens="\n") if "basic_encoder" in stem else None
-
-
 def _check_tokens(vila: Vila, tokens: Mapping[str, Any] | None) -> Iterator[Check]:
     """What meta.json says of the tokenizer: media ids, stop tokens, the newline."""
     if not tokens:
@@ -411,16 +337,3 @@ def _check_tokens(vila: Vila, tokens: Mapping[str, Any] | None) -> Iterator[Chec
 
 def _exact(stage: str, same: bool, otherwise: str) -> Check:
     return Check(stage, note=EQUAL) if same else Check(stage, failure=otherwise)
-
-
-def _read_arrays(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise InvalidRequest(f"{path} is no readable .npz file: {error}") from error
-
-
-def _images(arrays: Arrays) -> tuple[RgbImage, ...]:
-    names = sorted((n for n in arrays if n.startswith("image_")), key=lambda n: int(n[6:]))
-    return tuple(arrays[name] for name in names)

@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,22 +23,19 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.engine.interface import Engine, GenerationRequest, Message, Stage, TextChunk
-from vila_ros.engine.json_schema import validate_json
+from vila_ros.engine.interface import Engine
 from vila_ros.errors import (
     Cancelled,
     DeadlineExceeded,
-    EngineFailed,
     ErrorCode,
-    InvalidOutput,
     NotActive,
     OutOfMemory,
     VilaError,
 )
+from vila_ros.perception.answering import answer
 from vila_ros.perception.buffer import FrameBuffer
 from vila_ros.perception.decoding import Decoder
 from vila_ros.perception.inquiry import Inquiry, Messenger, Task
-from vila_ros.perception.prompt import write_messages
 from vila_ros.perception.questions import CheckedQuestion, PerceiverDefaults, check_question
 from vila_ros.perception.scheduler import QuestionQueue
 from vila_ros.perception.selection import choose, gather
@@ -272,7 +269,8 @@ class Perceiver:
 
     def _run(self, inquiry: Inquiry) -> None:
         try:
-            self._answer(inquiry)
+            json = answer(inquiry, self._engine, self._decoder, self._messenger.tell)
+            self._end(inquiry, json=json)
         except VilaError as error:
             self._end(inquiry, error)
         except Exception as error:
@@ -285,69 +283,6 @@ class Perceiver:
                 self._running.remove(inquiry)
                 self._changed.notify_all()
                 self._dispatch(side_by_side)
-
-    def _answer(self, inquiry: Inquiry) -> None:
-        """Take a question from its frames to the end of its answer."""
-        task = inquiry.task
-        if task is None:
-            return
-        self._enter(inquiry, Stage.DECODING)
-        request = GenerationRequest(
-            request_id=inquiry.request_id,
-            messages=self._decode(inquiry, task),
-            max_tokens=task.checked.max_tokens,
-            temperature=inquiry.question.temperature,
-            seed=inquiry.question.seed,
-            json_schema=inquiry.question.json_schema or None,
-            choices=inquiry.question.choices,
-            deadline=inquiry.deadline,
-        )
-        if inquiry.ended:
-            return
-        inquiry.hand_over(self._engine.capabilities)
-        self._enter(inquiry, Stage.ENCODING)
-        stream = self._engine.generate(request)
-        try:
-            finished = self._follow(inquiry, stream)
-        finally:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
-        if inquiry.ended:
-            return
-        if not finished:
-            raise EngineFailed("The engine's answer stopped without an end.")
-        self._end(inquiry, json=_checked_output(inquiry.question, inquiry.text))
-
-    def _decode(self, inquiry: Inquiry, task: Task) -> tuple[Message, ...]:
-        """The prompt, with all that it shows decoded."""
-        started = time.monotonic()
-        question, frames = inquiry.question, task.frames.result()
-        shown = self._decoder.frames(frames)
-        messages = write_messages(
-            question.prompt,
-            system_prompt=task.checked.system_prompt,
-            frames=list(zip(frames, shown, strict=True)),
-            images=self._decoder.files(question.images),
-            examples=[(each, self._decoder.files(each.images)) for each in question.examples],
-        )
-        inquiry.show(frames, time.monotonic() - started)
-        return messages
-
-    def _follow(self, inquiry: Inquiry, stream: Iterator[TextChunk]) -> bool:
-        """Note what the engine says until it or the question ends; whether it came to its end."""
-        for chunk in stream:
-            if inquiry.ended:
-                return False
-            inquiry.add(chunk)
-            if chunk.finish_reason is not None:
-                return True
-            self._messenger.tell(inquiry)
-        return False
-
-    def _enter(self, inquiry: Inquiry, stage: Stage) -> None:
-        inquiry.enter(stage)
-        self._messenger.tell(inquiry)
 
     def _end(self, inquiry: Inquiry, error: VilaError | None = None, json: str = "") -> bool:
         """Give the answer, unless there is one already; whether it was given now."""
@@ -406,19 +341,6 @@ def _chosen(frames: list[Frame]) -> Future[list[Frame]]:
     future: Future[list[Frame]] = Future()
     future.set_result(frames)
     return future
-
-
-def _checked_output(question: Question, text: str) -> str:
-    """The text again where it is JSON that was asked for, else nothing. Raises InvalidOutput."""
-    if question.json_schema:
-        validate_json(text, question.json_schema)
-        return text
-    if question.choices and text not in question.choices:
-        raise InvalidOutput(
-            f"The answer {text[:200]!r} is none of the {len(question.choices)} choices; raise "
-            "max_tokens if it was cut."
-        )
-    return ""
 
 
 def _defect(error: Exception) -> VilaError:

@@ -61,8 +61,11 @@ def synchronize(device: torch.device) -> None:
 
 
 def measure_bandwidth(device: torch.device) -> float:
-    """Bytes a second that the memory gives: the best of several reads and copies of 1 GiB."""
-    source = torch.ones(1 << 28, device=device)
+    """Bytes a second that the memory gives: the best of several reads and copies.
+
+    The tensor (256 MiB, on a GPU 2 GiB) is larger than any cache.
+    """
+    source = torch.ones(1 << (29 if device.type == "cuda" else 26), device=device)
     target = torch.empty_like(source)
     best = 0.0
     for traffic, work in ((1, source.sum), (2, lambda: target.copy_(source))):

@@ -164,11 +164,17 @@ def _period(stamps: Sequence[int]) -> int:
     return median_low([after - before for before, after in pairwise(stamps)])
 
 
-def _near(frames: Sequence[Frame], stamps: Sequence[int], stamp: int, reach: int) -> Frame | None:
-    """The frame nearest to a stamp, the older of two as near; None beyond reach."""
+def _nearest_index(stamps: Sequence[int], stamp: int) -> int:
+    """Where the stamp nearest to one stands, the older of two as near."""
     index = bisect_left(stamps, stamp)
-    around = [i for i in (index - 1, index) if 0 <= i < len(stamps)]
-    best = min(around, key=lambda i: abs(stamps[i] - stamp))
+    if index == len(stamps) or (index and stamp - stamps[index - 1] <= stamps[index] - stamp):
+        return index - 1
+    return index
+
+
+def _near(frames: Sequence[Frame], stamps: Sequence[int], stamp: int, reach: int) -> Frame | None:
+    """The frame nearest to a stamp; None beyond reach."""
+    best = _nearest_index(stamps, stamp)
     return frames[best] if abs(stamps[best] - stamp) <= reach else None
 
 
@@ -191,13 +197,8 @@ def _grid(instants: Sequence[Instant], count: int, window_ns: int, anchor_ns: in
 def _nearest(instants: Sequence[Instant], times: Sequence[int]) -> list[Instant]:
     """The distinct instants nearest to the times, newest first."""
     stamps = [instant.stamp_ns for instant in instants]
-    chosen: dict[int, Instant] = {}
-    for time in times:
-        index = bisect_left(stamps, time)
-        around = [i for i in (index - 1, index) if 0 <= i < len(stamps)]
-        best = min(around, key=lambda i: abs(stamps[i] - time))
-        chosen[best] = instants[best]
-    return list(chosen.values())
+    indices = dict.fromkeys(_nearest_index(stamps, time) for time in times)
+    return [instants[index] for index in indices]
 
 
 def _thinned(instants: Sequence[Instant], most: int) -> Sequence[Instant]:
@@ -282,6 +283,8 @@ def _filled(
     Frames of instants come before the rest; of equally far ones the newer, then the camera named
     first.
     """
+    if len(taken) >= budget:
+        return taken
     of_instants = dict.fromkeys(_flat(instants), 1)
     everything = dict.fromkeys((f for frames in cameras.values() for f in frames), 0) | of_instants
     rank = {camera: -index for index, camera in enumerate(cameras)}

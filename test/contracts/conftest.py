@@ -34,7 +34,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
     def forget() -> None:
         for name in list(sys.modules):
-            if name.split(".")[0] == "tensorrt_llm" or name.startswith("contract_"):
+            if name.split(".")[0] in ("tensorrt", "tensorrt_llm") or name.startswith("contract_"):
                 del sys.modules[name]
 
     def put_on_path(release: str) -> ModuleType:

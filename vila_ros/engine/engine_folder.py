@@ -29,6 +29,8 @@ from vila_ros.errors import InvalidCheckpoint
 
 MANIFEST = "vila_engine.json"
 MANIFEST_FORMAT = 1
+WORK = "build"
+"""Below an engine folder while it is built: intermediate results, logs and stamps."""
 VISUAL_ENGINES = ("model.engine", "visual_encoder.engine")
 _CHUNK = 1 << 22
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from vila_ros.engine.engine_folder import EngineFolder, LanguageEngine, changed_files
+from vila_ros.engine.engine_folder import WORK, EngineFolder, LanguageEngine, changed_files
 from vila_ros.engine.machine import Machine
 from vila_ros.engine.tensorrt_llm_versions import Version, check_runs_engines
 from vila_ros.errors import InvalidCheckpoint, Unsupported, VilaError
@@ -74,6 +74,7 @@ def inspect_folder(
 ) -> list[Finding]:
     """All checks, in the order in which a start would meet them."""
     findings = [
+        _complete(folder),
         _runtime(folder.language, machine),
         _built_by(folder.language, machine),
         _architecture(folder, machine),
@@ -95,6 +96,21 @@ def require_usable(folder: EngineFolder, machine: Machine) -> list[Finding]:
         if finding.level is Level.ERROR:
             raise finding.error(finding.text)
     return findings
+
+
+def _complete(folder: EngineFolder) -> Finding:
+    about = "build"
+    if folder.manifest is None and (folder.root / WORK).is_dir():
+        return Finding(
+            Level.ERROR,
+            about,
+            f"{folder.root} is half built: the manifest, which is written last, is missing; run "
+            "the same `vila build-engine` again, which goes on where it stopped",
+            InvalidCheckpoint,
+        )
+    if folder.manifest is None:
+        return Finding(Level.WARNING, about, "not made by `vila build-engine`: no manifest")
+    return Finding(Level.OK, about, f"{folder.manifest.model}, {folder.manifest.precision}")
 
 
 def _runtime(language: LanguageEngine, machine: Machine) -> Finding:

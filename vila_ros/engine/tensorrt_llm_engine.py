@@ -174,19 +174,10 @@ class TensorRtLlmEngine:
 
     def _import_runtime(self) -> tuple[Any, str]:
         """ModelRunnerCpp and the version; also sets what differs between versions."""
-        try:
-            import tensorrt_llm
-            from tensorrt_llm.bindings import executor as bindings
-            from tensorrt_llm.runtime import ModelRunnerCpp
-        except ImportError as error:
-            raise Unsupported(
-                f"runtime 'tensorrt_llm_engine' needs tensorrt_llm, which this interpreter cannot "
-                f"import: {error}. Name the interpreter that has it by engine.interpreter"
-            ) from error
-        version = installed_version("tensorrt_llm") or str(tensorrt_llm.__version__)
-        self._api = corrected(engine_api(version), bindings, ModelRunnerCpp)
+        version, runner_class, bindings = import_runtime()
+        self._api = corrected(engine_api(version), bindings, runner_class)
         self._bindings = bindings
-        return ModelRunnerCpp, version
+        return runner_class, version
 
     def _load_front(self, folder: EngineFolder) -> Vila:
         encoder: ImageEncoder | None = None
@@ -364,6 +355,33 @@ class TensorRtLlmEngine:
         except RuntimeError as error:
             # The answer has ended for its reader; a broken executor shows at the next request.
             logger.warning("cancelling request %d: %s", request_id, error)
+
+
+def import_runtime() -> tuple[str, Any, Any]:
+    """Version, ModelRunnerCpp and the executor's bindings. Raises Unsupported without them."""
+    try:
+        import tensorrt_llm
+        from tensorrt_llm.bindings import executor as bindings
+        from tensorrt_llm.runtime import ModelRunnerCpp
+    except ImportError as error:
+        raise Unsupported(
+            "runtime 'tensorrt_llm_engine' needs tensorrt_llm, which this interpreter cannot "
+            f"import: {error}. Name the interpreter that has it by engine.interpreter"
+        ) from error
+    version = installed_version("tensorrt_llm") or str(tensorrt_llm.__version__)
+    return version, ModelRunnerCpp, bindings
+
+
+def installed_api() -> tuple[str, dict[str, Any]]:
+    """The version, and what this engine calls of it by the names of runtime_contracts."""
+    version, runner, bindings = import_runtime()
+    names = ("Request", "SamplingConfig", "OutputConfig", "PromptTuningConfig")
+    methods = ("enqueue_request", "await_responses", "cancel_request", "shutdown")
+    found = {f"executor.{name}": getattr(bindings, name, None) for name in names}
+    executor = getattr(bindings, "Executor", None)
+    found |= {f"executor.Executor.{name}": getattr(executor, name, None) for name in methods}
+    found["runtime.ModelRunnerCpp.from_dir"] = getattr(runner, "from_dir", None)
+    return version, found
 
 
 def _free_bytes(device: str) -> int:

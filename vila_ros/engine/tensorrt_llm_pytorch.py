@@ -107,6 +107,7 @@ class TensorRtLlmPytorchEngine:
         self._workspace: tempfile.TemporaryDirectory[str] | None = None
         self._loaded: Capabilities | None = None
         self._llm: Any = None
+        self._classes: dict[str, Any] = {}
         self._config: VilaConfig
         self._conversation: Conversation
         self._media_tokens: MediaTokens
@@ -190,29 +191,7 @@ class TensorRtLlmPytorchEngine:
 
     def _import_runtime(self) -> str:
         """The version; also takes the classes that are used."""
-        try:
-            import tensorrt_llm
-            from tensorrt_llm import LLM, SamplingParams
-            from tensorrt_llm.llmapi import GuidedDecodingParams, KvCacheConfig
-        except ImportError as error:
-            raise Unsupported(
-                "runtime 'tensorrt_llm_pytorch' needs tensorrt_llm 1.0 or newer, which this "
-                f"interpreter cannot import: {error}. Name the interpreter that has it by "
-                "engine.interpreter"
-            ) from error
-        version = installed_version("tensorrt_llm") or str(tensorrt_llm.__version__)
-        check_has_llm_api(version)
-        try:
-            from tensorrt_llm.inputs.multimodal_data import VideoData
-        except ImportError:
-            from tensorrt_llm.inputs.utils import VideoData
-        self._classes = {
-            "LLM": LLM,
-            "SamplingParams": SamplingParams,
-            "GuidedDecodingParams": GuidedDecodingParams,
-            "KvCacheConfig": KvCacheConfig,
-            "VideoData": VideoData,
-        }
+        version, self._classes = import_runtime()
         return version
 
     # One answer
@@ -284,6 +263,43 @@ class TensorRtLlmPytorchEngine:
             guided_decoding=guided,
             **how,
         )
+
+
+def import_runtime() -> tuple[str, dict[str, Any]]:
+    """Version and the classes that are used. Raises Unsupported without them."""
+    try:
+        import tensorrt_llm
+        from tensorrt_llm import LLM, SamplingParams
+        from tensorrt_llm.llmapi import GuidedDecodingParams, KvCacheConfig
+    except ImportError as error:
+        raise Unsupported(
+            "runtime 'tensorrt_llm_pytorch' needs tensorrt_llm 1.0 or newer, which this "
+            f"interpreter cannot import: {error}. Name the interpreter that has it by "
+            "engine.interpreter"
+        ) from error
+    version = installed_version("tensorrt_llm") or str(tensorrt_llm.__version__)
+    check_has_llm_api(version)
+    try:
+        from tensorrt_llm.inputs.multimodal_data import VideoData
+    except ImportError:
+        from tensorrt_llm.inputs.utils import VideoData
+    return version, {
+        "LLM": LLM,
+        "SamplingParams": SamplingParams,
+        "GuidedDecodingParams": GuidedDecodingParams,
+        "KvCacheConfig": KvCacheConfig,
+        "VideoData": VideoData,
+    }
+
+
+def installed_api() -> tuple[str, dict[str, Any]]:
+    """The version, and what this engine calls of it by the names of runtime_contracts."""
+    version, classes = import_runtime()
+    llm = classes["LLM"]
+    found = {f"llmapi.{name}": value for name, value in classes.items()}
+    for name in ("generate_async", "shutdown"):
+        found[f"llmapi.LLM.{name}"] = getattr(llm, name, None)
+    return version, found
 
 
 def _images(part: MediaPart) -> int:

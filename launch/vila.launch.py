@@ -1,6 +1,6 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start the perception node, configure and activate it.
+"""Start the perception node; it configures and activates itself.
 
 ros2 launch vila_ros vila.launch.py model:=/models/VILA1.5-3b profile:=rtx \
     cameras:="front:=/front/image_raw rear:=/rear/image_raw/compressed"
@@ -8,20 +8,9 @@ ros2 launch vila_ros vila.launch.py model:=/models/VILA1.5-3b profile:=rtx \
 
 import os
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    OpaqueFunction,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-)
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vila_ros.nodes.node_arguments import (
@@ -72,10 +61,12 @@ def perception(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if given["params_file"]:
         parameters.append(str(parameter_file(given["params_file"])))
     overrides = camera_parameters(given["cameras"].split())
+    # By a parameter, not by lifecycle events of the launch system: these get lost when the node
+    # has been killed, for its services then linger in the graph while it is already respawned.
+    overrides["autostart"] = is_true(given["autostart"])
     if given["model"]:
         overrides["engine.model"] = given["model"]
-    if overrides:
-        parameters.append(overrides)
+    parameters.append(overrides)
     node = LifecycleNode(
         package="vila_ros",
         executable="vila_node",
@@ -87,28 +78,7 @@ def perception(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         respawn_delay=2.0,
         output="screen",
     )
-    return [node, *(autostart(node) if is_true(given["autostart"]) else ())]
-
-
-def autostart(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
-    """Configure the node whenever its process has started, and activate it once configured."""
-    configure, activate = (
-        EmitEvent(
-            event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
-        )
-        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
-    )
-    return [
-        RegisterEventHandler(
-            OnStateTransition(
-                target_lifecycle_node=node,
-                start_state="configuring",
-                goal_state="inactive",
-                entities=[activate],
-            )
-        ),
-        RegisterEventHandler(OnProcessStart(target_action=node, on_start=[configure])),
-    ]
+    return [node]
 
 
 def is_true(value: str) -> bool:

@@ -31,6 +31,7 @@ def test_options_become_ros_arguments(tmp_path):
     assert found[1] == "--params-file"
     assert found[2].endswith("cpu.yaml")
     assert found[3:5] == ["--params-file", str(file)]
+    assert "autostart:=true" in found
     assert 'engine.model:="/m"' in found
     assert 'cameras:=["front"]' in found
     assert 'camera.front.topic:="/f"' in found

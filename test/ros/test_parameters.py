@@ -102,6 +102,6 @@ def test_cameras_of_an_unconfigured_node_may_be_others(active):
 
 def test_every_parameter_says_when_it_may_change():
     fixed = {p.name for p, _ in parameters_of(Settings).values() if p.changes is not Changes.ALWAYS}
-    assert fixed == {"cameras"} | {
+    assert fixed == {"autostart", "cameras"} | {
         p.name for p, _ in parameters_of(Settings).values() if p.name.startswith("engine.")
     }

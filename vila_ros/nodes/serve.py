@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
             f"ROS 2 cannot be imported ({error}); source it (source /opt/ros/…/setup.bash) and the "
             "workspace, or run `make setup` in a checkout."
         ) from error
-    return vila_node.run(arguments, autostart=not options.no_activate)
+    return vila_node.run(arguments, insist=True)
 
 
 def ros_arguments(options: argparse.Namespace) -> list[str]:
@@ -73,7 +73,8 @@ def ros_arguments(options: argparse.Namespace) -> list[str]:
         arguments += ["--params-file", str(profile_file(options.profile))]
     if options.params_file:
         arguments += ["--params-file", str(parameter_file(options.params_file))]
-    parameters: dict[str, ParameterValue] = dict(camera_parameters(options.camera))
+    parameters: dict[str, ParameterValue] = {"autostart": not options.no_activate}
+    parameters.update(camera_parameters(options.camera))
     if options.model:
         parameters["engine.model"] = options.model
     for name, value in parameters.items():

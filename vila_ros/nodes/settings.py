@@ -71,6 +71,13 @@ _AT_REST = {"changes": Changes.UNCONFIGURED}
 class Settings:
     """The node's parameters, checked. Durations in seconds, sizes in bytes."""
 
+    autostart: bool = parameter(
+        "autostart",
+        False,
+        "Configure and activate when the process starts, and so again after a respawn; otherwise "
+        "a lifecycle manager does.",
+        **_AT_REST,
+    )
     cameras: tuple[str, ...] = parameter(
         "cameras",
         ("camera",),

@@ -171,6 +171,11 @@ class VilaNode(LifecycleNode):
         super().on_deactivate(state)
         self._release()
 
+    @property
+    def autostart(self) -> bool:
+        """Whether it is to be configured and activated at once."""
+        return self._declared.settings.autostart
+
     def status(self) -> NodeStatus:
         """What /diagnostics reports."""
         clock, parts = self.get_clock(), self._parts
@@ -229,10 +234,12 @@ class VilaNode(LifecycleNode):
         )
 
 
-def run(arguments: Sequence[str] | None = None, *, autostart: bool = False) -> int:
-    """Run the node until it is told to end; with autostart, configure and activate it first.
+def run(arguments: Sequence[str] | None = None, *, insist: bool = False) -> int:
+    """Run the node until it is told to end.
 
     arguments: the command line without the program's name, or None for this process's own.
+    insist: end when parameter autostart is true and the node cannot be configured and activated;
+        otherwise it stays, for somebody to mend its parameters.
     Returns the exit status.
     """
     try:
@@ -248,7 +255,7 @@ def run(arguments: Sequence[str] | None = None, *, autostart: bool = False) -> i
         return 1
     try:
         with package_log(node):
-            if autostart and not start(node):
+            if node.autostart and not start(node) and insist:
                 return 1
             spin(node)
         return 0

@@ -180,10 +180,11 @@ class Vila:
         Raises InvalidRequest unless messages are an optional system message, then user and
         assistant alternating.
         """
-        media = [part for message in messages for part in message.parts]
-        alone = sum(isinstance(part, ImagePart | VideoPart) for part in media) == 1
-        tiled = alone and self.image_processor.tiles_images and self.config.generation == "nvila"
-        tiled = tiled and not any(isinstance(part, VideoPart) for part in media)
+        given = [part for message in messages for part in message.parts]
+        media = [part for part in given if isinstance(part, ImagePart | VideoPart)]
+        # The reference tiles an image only where it is the only medium (generate_content in
+        # llava/model/llava_arch.py): many tiles of many frames would fill the context.
+        tiled = len(media) == 1 and isinstance(media[0], ImagePart) and self._tiles_images
         turns, parts = mark_media(messages, self._mark_style(tiled))
         return self.lay_out(self.conversation.prompt(turns), parts, tiled)
 
@@ -273,6 +274,10 @@ class Vila:
         if self.config.raw.get("mm_use_im_start_end"):
             return MarkStyle(image=f"<im_start>{IMAGE_MARK}<im_end>", after_image="\n")
         return MarkStyle(after_image="\n")
+
+    @property
+    def _tiles_images(self) -> bool:
+        return self.config.generation == "nvila" and self.image_processor.tiles_images
 
     @cached_property
     def _tile_tokens(self) -> int:

@@ -9,6 +9,7 @@ behind it, the final norm and pooling heads are neither built nor loaded.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -94,12 +95,16 @@ class VisionTower(nn.Module):
         side = self.scales.sizes[self.scales.output] / self.scales.tile * count**0.5
         return round(side) ** 2
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.state_dict())
+
     def published_name(self, name: str) -> str:
         """This module's name for a published tensor; "" for one that is not used here."""
         for pattern, replacement in RENAMES[self.config.kind]:
             name = re.sub(pattern, replacement, name)
         own = f"encoder.{name}"
-        if own in self.state_dict():
+        if own in self._names:
             return own
         return "" if UNUSED.match(name) else own
 

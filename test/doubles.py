@@ -27,6 +27,7 @@ CrashingEngine does the same until a word of the answer is a command:
     !hang       sleep for ever, deaf to cancel    !freeze     SIGSTOP: no heartbeat either
     !garbage    bytes that are not text on stdout and stderr, then go on
     !pid        answers the worker's process id in place of the word
+    !orphan     forks a child that keeps all files open, then SIGKILL
     !child      starts a process that would outlive the worker, and answers its id
 
 so "one two !abort" streams two words first. Only numpy and the standard library are needed.
@@ -303,6 +304,10 @@ class CrashingEngine(EchoEngine):
                 os.write(2, b"\x80\x81\n")
             case "!pid":
                 return str(os.getpid())
+            case "!orphan":
+                if os.fork():
+                    os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(1000)
             case "!child":
                 return str(subprocess.Popen(["sleep", "1000"], close_fds=False).pid)
         return word

@@ -64,7 +64,7 @@ def test_dropping_wakes_the_asker_who_waits(asked):
             next(stream)
         raised.append(True)
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     reply.drop()
     thread.join()

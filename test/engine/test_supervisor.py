@@ -241,7 +241,7 @@ def test_close_cancels_what_is_in_flight_and_start_begins_anew(supervised):
     engine = supervised(delay=SLOW)
     stream = engine.generate(request(ENDLESS))
     next(stream)
-    closers = [threading.Thread(target=engine.close) for _ in range(2)]
+    closers = [threading.Thread(target=engine.close, daemon=True) for _ in range(2)]
     for closer in closers:
         closer.start()
     with pytest.raises(Cancelled):

@@ -64,6 +64,7 @@ def test_kill_9_in_the_middle_of_an_answer(supervised):
         ("!abort", "killed by SIGABRT. Its last line was 'obeying !abort'"),
         ("!segfault", "killed by SIGSEGV. Its last line was 'obeying !segfault'"),
         ("!kill", "killed by SIGKILL"),
+        ("!orphan", "killed by SIGKILL"),
         ("!exit", "exited with status 7. Its last line was 'obeying !exit'"),
     ],
 )
@@ -182,7 +183,7 @@ def test_while_it_loads_a_request_fails_at_once_and_close_does_not_wait(supervis
             engine.load()
         failed.append(True)
 
-    loader = threading.Thread(target=load)
+    loader = threading.Thread(target=load, daemon=True)
     loader.start()
     with pytest.raises(EngineDown, match="STARTING: 'double' has been loading for"):
         text_of(engine.generate(request("too early")))

@@ -1,6 +1,7 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import signal
 import socket
 import threading
 
@@ -44,7 +45,7 @@ def ends():
 def received_bytes(data: bytes) -> WireMessage | None:
     """What a connection makes of bytes after which the other end hangs up."""
     ours, theirs = socket.socketpair()
-    sender = threading.Thread(target=lambda: (theirs.sendall(data), theirs.close()))
+    sender = threading.Thread(target=lambda: (theirs.sendall(data), theirs.close()), daemon=True)
     sender.start()
     connection = Connection(ours)
     try:
@@ -83,12 +84,40 @@ def test_images_larger_than_the_socket_s_buffers_arrive_whole(ends):
     generator = np.random.default_rng(0)
     images = [generator.integers(0, 256, 5_000_000, np.uint8) for _ in range(3)]
     thread = threading.Thread(
-        target=sender.send, args=(Kind.REQUEST, {}, [image.data for image in images])
+        target=sender.send,
+        args=(Kind.REQUEST, {}, [image.data for image in images]),
+        daemon=True,
     )
     thread.start()
     message = receiver.receive()
     thread.join()
     assert np.array_equal(message.payload, np.concatenate(images))
+
+
+def test_signals_in_the_middle_of_a_large_message_cut_nothing_out(ends):
+    sender, receiver = ends
+    previous = signal.signal(signal.SIGUSR1, lambda *_: None)
+    images = [np.full(3_000_000, number, np.uint8) for number in range(8)]
+    received = []
+    main, done = threading.main_thread().ident, threading.Event()
+
+    def interrupt() -> None:
+        while not done.wait(0.0005):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    threads = [
+        threading.Thread(target=lambda: received.append(receiver.receive()), daemon=True),
+        threading.Thread(target=interrupt, daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    sender.send(Kind.REQUEST, {}, [image.data for image in images])
+    done.set()
+    sender.close()
+    for thread in threads:
+        thread.join()
+    signal.signal(signal.SIGUSR1, previous)
+    assert np.array_equal(received[0].payload, np.concatenate(images))
 
 
 def test_more_buffers_than_the_system_takes_at_once_arrive_in_order(ends):
@@ -107,7 +136,7 @@ def test_messages_of_many_threads_do_not_mix(ends):
                 Kind.REQUEST, {"number": number}, [memoryview(bytes([number]) * 50_000)] * 2
             )
 
-    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=send, args=(number,), daemon=True) for number in range(8)]
     for thread in threads:
         thread.start()
     for _ in range(8 * 20):

@@ -62,6 +62,11 @@ class Reply:
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
 
+def copy_of(error: VilaError) -> VilaError:
+    """The same error anew: raising one object in many threads would mix their tracebacks up."""
+    return type(error)(error.message)
+
+
 class ReplyStream(Iterator[TextChunk]):
     """Iterates over a reply as a generator would; closing or losing it drops the request.
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from vila_ros.engine.codec import encode_spec
 from vila_ros.engine.interface import Capabilities, EngineSpec, GenerationRequest, TextChunk
-from vila_ros.engine.reply import Reply, ReplyStream
+from vila_ros.engine.reply import Reply, ReplyStream, copy_of
 from vila_ros.engine.supervision import (
     Backoff,
     EngineState,
@@ -52,10 +52,10 @@ TICK = 0.25
 
 @dataclass(frozen=True)
 class _Ending:
-    """How a worker's life ended. ready_for: seconds it could answer; None if it never could."""
+    """How a worker's life ended, and whether it had been able to answer before."""
 
     error: VilaError
-    ready_for: float | None = None
+    was_ready: bool = False
 
 
 class SupervisedEngine:
@@ -140,7 +140,7 @@ class SupervisedEngine:
             if self._state is EngineState.READY and self._capabilities is not None:
                 return self._capabilities
             if self._state is EngineState.FAILED and self._failure is not None:
-                raise self._failure
+                raise copy_of(self._failure)
             raise EngineDown("The engine was closed while it loaded.")
 
     def generate(self, request: GenerationRequest) -> Iterator[TextChunk]:
@@ -243,10 +243,13 @@ class SupervisedEngine:
         link: WorkerLink | None = None
         try:
             process = WorkerProcess(self._interpreter, self._log)
-            link = WorkerLink(self._spec, process, self._policy, self._events)
-            with self._changed:
-                self._link = link
-            ending = self._watch(link)
+            try:
+                link = WorkerLink(self._spec, process, self._policy, self._events)
+                with self._changed:
+                    self._link = link
+                ending = self._watch(link)
+            finally:
+                process.reap()
         except VilaError as error:
             ending = _Ending(error)
         except Exception as error:
@@ -269,27 +272,28 @@ class SupervisedEngine:
         return wait
 
     def _watch(self, link: WorkerLink) -> _Ending:
-        """Stay until the worker has ended; when this returns or raises, it has."""
+        """Stay until the worker has hung up, failed, or been killed for hanging."""
         ready_at: float | None = None
         ticked = time.monotonic()
-        try:
-            while not self._closing:
-                event = self._next_event()
-                now = time.monotonic()
-                overdue = link.overdue(min(now - ticked, 2 * TICK), ready_at is not None)
-                ticked = now
-                if isinstance(event, Loaded):
-                    ready_at = now
-                    self._loaded(event.capabilities)
-                elif event is not None or overdue is not None:
-                    lived = None if ready_at is None else now - ready_at
-                    return _Ending(self._why_ended(link, event, overdue), lived)
-                elif ready_at is not None:
-                    self._observe(link, now, now - ready_at)
-            link.process.end(self._policy.close_grace)
-            return _Ending(EngineDown("The engine was closed."))
-        finally:
-            link.process.reap()
+        gone = False
+        while not self._closing:
+            event = self._next_event()
+            now = time.monotonic()
+            overdue = link.overdue(min(now - ticked, 2 * TICK), ready_at is not None)
+            ticked = now
+            # A child that it forked may hold its connection open. One more tick lets what it had
+            # sent arrive.
+            was_gone, gone = gone, link.process.has_exited()
+            if isinstance(event, Loaded):
+                ready_at = now
+                self._loaded(event.capabilities)
+            elif event is not None or overdue is not None or was_gone:
+                error = self._why_ended(link, event, overdue)
+                return _Ending(error, was_ready=ready_at is not None)
+            elif ready_at is not None:
+                self._observe(link, now, now - ready_at)
+        link.process.end(self._policy.close_grace)
+        return _Ending(EngineDown("The engine was closed."))
 
     def _next_event(self) -> WorkerEvent | None:
         try:
@@ -304,11 +308,11 @@ class SupervisedEngine:
         if isinstance(event, LoadFailed):
             link.process.end(self._policy.close_grace)
             return event.error
-        if isinstance(event, HungUp):
-            how = link.process.reap()
-            return event.error or EngineDown(how)
-        link.process.kill()
-        return EngineDown(link.process.reap(killed_because=overdue or ""))
+        if overdue is not None:
+            link.process.kill()
+        how = link.process.reap(killed_because=overdue or "")
+        broken = event.error if isinstance(event, HungUp) else None
+        return broken or EngineDown(how)
 
     def _loaded(self, capabilities: Capabilities) -> None:
         with self._changed:
@@ -332,7 +336,7 @@ class SupervisedEngine:
         with self._changed:
             self._failure = ending.error
             self._state = EngineState.RESTARTING
-            if ending.ready_for is None:
+            if not ending.was_ready:
                 self._failed_loads += 1
                 lasting = isinstance(ending.error, LASTING)
                 if lasting or self._failed_loads >= self._policy.load_attempts:

@@ -7,12 +7,14 @@ images). The header, in network order:
 
     magic b"VILA" | version u16 | kind u16 | fields' bytes u32 | payload's bytes u64
 
-Every size is bounded, and checked before anything is allocated. The payload is gathered from the
-images where they lie and received into one new array, so that pixels are copied by the kernel
-alone. Eight frames of 640x480 cost 2 to 4 ms so, which is why every request carries all its images,
-whether or not the worker has their embeddings already: nothing has to be kept in step with a worker
-that may restart. (Shared memory that both ends map took longer, for its page faults.) Every message carries the version, because the worker may run in another interpreter that
-finds another version of this package.
+Every size is bounded, and checked before anything is allocated. Every message carries the version,
+because the worker may run in another interpreter that finds another version of this package.
+
+The payload is gathered from the images where they lie and received into one new array, so that
+pixels are copied by the kernel alone. Eight frames of 640x480 cost 2 to 4 ms so, which is why every
+request carries all its images, whether or not the worker has their embeddings already: nothing has
+to be kept in step with a worker that may restart. (Memory that both ends map took longer, for its
+page faults.)
 
 Both ends trust each other no further than that a bad message is a ProtocolError.
 """

@@ -24,7 +24,7 @@ from vila_ros.engine.codec import (
     take,
 )
 from vila_ros.engine.interface import Capabilities, EngineSpec, GenerationRequest, Stage
-from vila_ros.engine.reply import Reply
+from vila_ros.engine.reply import Reply, copy_of
 from vila_ros.engine.supervision import SupervisionPolicy
 from vila_ros.engine.wire import Connection, Kind, ProtocolError, WireMessage
 from vila_ros.engine.worker_process import WorkerProcess
@@ -135,7 +135,7 @@ class WorkerLink:
         fields, pixels = encode_request(request, number)
         with self._lock:
             if self._over is not None:
-                raise self._over
+                raise copy_of(self._over)
             if len(self._in_flight) >= self._policy.max_requests:
                 raise QueueFull(
                     f"{len(self._in_flight)} requests are in the engine, at most "
@@ -182,7 +182,7 @@ class WorkerLink:
             replies = [waiting.reply for waiting in self._in_flight.values()]
             self._in_flight.clear()
         for reply in replies:
-            reply.fail(error)
+            reply.fail(copy_of(error))
 
     def close(self) -> None:
         """Release the threads and the socket of a worker that has ended."""

@@ -109,7 +109,7 @@ class WorkerProcess:
 
     def end(self, grace: float) -> None:
         """Send SIGTERM, after `grace` seconds SIGKILL."""
-        if not self._has_exited():
+        if not self.has_exited():
             self._process.send_signal(signal.SIGTERM)
         self._await_exit(grace)
         self.kill()
@@ -133,7 +133,7 @@ class WorkerProcess:
         words = last_words(self._tail)
         return f"{how} Its last line was '{words}'." if words else how
 
-    def _has_exited(self) -> bool:
+    def has_exited(self) -> bool:
         """True once it has ended; leaves it to be reaped."""
         if self._process.returncode is not None:
             return True
@@ -146,7 +146,7 @@ class WorkerProcess:
 
     def _await_exit(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while not self._has_exited() and time.monotonic() < end:
+        while not self.has_exited() and time.monotonic() < end:
             time.sleep(POLL_INTERVAL)
 
     def _read_output(self) -> None:

@@ -4,6 +4,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -395,6 +396,25 @@ class TestEndingEarly:
         assert settled(perceiver).running == 0
         assert asked.answers[0].text == "word"
 
+    def test_the_stream_of_a_cancelled_question_is_closed(self, make):
+        closed = threading.Event()
+
+        class Endless(EchoEngine):
+            """Goes on until its stream is closed."""
+
+            def generate(self, request: GenerationRequest) -> Iterator[TextChunk]:
+                try:
+                    while True:
+                        yield TextChunk("word ", 1)
+                        time.sleep(0.001)
+                finally:
+                    closed.set()
+
+        perceiver = make(Endless("endless"))
+        Asked(perceiver, WITHOUT_FRAMES).reached(Stage.GENERATING).ticket.cancel()
+        assert closed.wait(PATIENCE)
+        assert settled(perceiver).running == 0
+
     def test_the_deadline_ends_it_while_it_waits_and_while_the_engine_hangs(self, make):
         engine = DeafEngine()
         perceiver = make(engine)
@@ -408,7 +428,25 @@ class TestEndingEarly:
         assert engine.cancelled == [running.ticket.request_id]
         engine.released.set()
 
-    def test_the_deadline_of_the_engine_is_that_of_the_question(self, make):
+    def test_the_engine_is_given_the_question_as_it_was_asked(self, make):
+        requests: list[GenerationRequest] = []
+
+        class Noting(EchoEngine):
+            def generate(self, request: GenerationRequest) -> Iterator[TextChunk]:
+                requests.append(request)
+                return super().generate(request)
+
+        question = replace(
+            WITHOUT_FRAMES, deadline=3000.0, max_tokens=7, temperature=0.5, seed=11, choices=("a",)
+        )
+        before = time.monotonic()
+        assert make(Noting("echo")).ask(question).error is None
+        (request,) = requests
+        assert before + 3000.0 <= request.deadline <= time.monotonic() + 3000.0
+        assert (request.max_tokens, request.temperature, request.seed) == (7, 0.5, 11)
+        assert (request.choices, request.json_schema) == (("a",), None)
+
+    def test_the_deadline_ends_an_engine_that_is_slow(self, make):
         perceiver = make(EchoEngine("echo", delay=SLOW))
         answer = perceiver.ask(replace(WITHOUT_FRAMES, deadline=0.05))
         assert isinstance(answer.error, DeadlineExceeded)

@@ -87,7 +87,9 @@ class TestUniform:
         assert gaps.max() <= period * 1.5 + 15
 
     def test_a_window_that_is_not_filled_yet_is_spread_over_what_there_is(self):
-        assert times(uniform(cameras(front=range(0, 1001, 100)), 3, 60_000)) == [0, 500, 1000]
+        front = cameras(front=range(0, 1001, 100))
+        assert times(uniform(front, 3, 60_000)) == [0, 500, 1000]
+        assert times(uniform(front, 4, 60_000)) == [0, 300, 700, 1000]
 
     def test_an_explicit_window_starts_at_its_start(self):
         chosen = uniform(cameras(front=range(1030, 4031, 10)), 4, 3000, anchor_ms=1030)
@@ -118,6 +120,12 @@ class TestUniform:
         assert {camera for camera, ms in chosen if ms == 4000} == {"front", "left", "rear"}
         assert [ms for camera, ms in chosen if camera == "front"] == [0, 2000, 4000]
         assert [ms for camera, ms in chosen if camera == "rear"] == [0, 4000]
+
+    def test_what_a_stopped_camera_leaves_pays_for_more_instants(self):
+        two = cameras(front=range(0, 4001, 100), left=[0])
+        assert shown(uniform(two, 5, 4000)) == [
+            ("front", 0), ("left", 0), ("front", 1300), ("front", 2700), ("front", 4000),
+        ]  # fmt: skip
 
 
 class TestAlign:
@@ -210,6 +218,13 @@ class TestKeyframes:
         held = candidates(front)
         assert len(held["front"]) == MAX_CANDIDATES
         assert sample_keyframes(held, 8, pictures) == chosen
+
+    def test_a_frame_of_two_instants_is_looked_at_once(self):
+        pictures = Pictures({})
+        sample_keyframes(cameras(front=[0, 100], left=[60]), 4, pictures)
+        assert sorted(pictures.made) == [60, 100]
+        sample_keyframes(cameras(front=[0, 100], left=[-50, 60]), 4, pictures)
+        assert len(pictures.made) == 2 + 4
 
     def test_cameras_change_together(self):
         two = cameras(front=range(0, 500, 100), left=range(0, 500, 100))

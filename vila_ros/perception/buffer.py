@@ -179,7 +179,6 @@ class FrameBuffer:
         """Forget all frames; the counts stay."""
         with self._lock:
             self._remove(0, len(self._frames))
-            self._clock_ns = 0
 
     def set_limits(self, limits: BufferLimits) -> None:
         """Put other limits in force at once; what exceeds them is forgotten, oldest first."""

@@ -11,6 +11,7 @@ import pytest
 from rosbags.rosbag2 import CompressionMode
 
 from test.bags.conftest import CAMERA, SPEED, START_NS, McapByHand, drive, storage_file
+from vila_ros.bags.mcap_records import Opcode, records
 from vila_ros.bags.recording import open_recording
 from vila_ros.errors import InvalidRecording
 
@@ -207,17 +208,53 @@ def test_topics_that_are_not_ros_2_are_left_out_and_named(tmp_path):
     assert any("/json is left out" in warning for warning in recording.warnings)
 
 
+def test_a_chunk_whose_checksum_differs_is_left_out(tmp_path):
+    messages = drive(frames=2)
+    hand = McapByHand()
+    hand.data += hand.announce(1, CAMERA, messages[0].type)
+    for m in (messages[0], messages[3]):
+        hand.data += hand.chunk(hand.message(1, m.stamp_ns, m.data), m.stamp_ns, m.stamp_ns)
+    file = tmp_path / "flipped.mcap"
+    content = bytearray(hand.ended())
+    content[content.index(messages[0].data) + 500] ^= 1
+    file.write_bytes(content)
+    recording = open_recording(file)
+    assert list(recording.messages()) == messages[3:4]
+    assert "1 messages of 0.000 s" in recording.warnings[0]
+    assert "without 1 damaged chunks" in recording.warnings[0]
+
+
 def test_absurd_lengths_do_not_allocate(tmp_path):
     """A chunk that claims to unpack to 2**60 bytes, and a record that claims to be as long."""
+    message = drive(frames=1)[0]
     hand = McapByHand()
-    chunk = bytearray(hand.chunk(b"x" * 100, 1, 2))
+    hand.data += hand.announce(1, CAMERA, message.type)
+    record = hand.message(1, message.stamp_ns, message.data)
+    chunk = bytearray(hand.chunk(record, message.stamp_ns, message.stamp_ns, "zstd"))
     chunk[9 + 16 : 9 + 24] = (1 << 60).to_bytes(8, "little")
-    record = hand.record(0x05, b"").replace(bytes(8), (1 << 60).to_bytes(8, "little"))
+    longer = b"\x05" + (1 << 60).to_bytes(8, "little") + b"x" * 100
     file = tmp_path / "absurd.mcap"
-    file.write_bytes(hand.data + bytes(chunk) + record)
+    file.write_bytes(hand.data + record + bytes(chunk) + longer)
     recording = open_recording(file)
-    assert list(recording.messages()) == []
-    assert "1 damaged chunks" in recording.warnings[0] or "damaged" in recording.warnings[0]
+    assert list(recording.messages()) == [message]
+    assert "it is damaged at byte" in recording.warnings[0]
+    assert "without 1 damaged chunks" in recording.warnings[0]
+
+
+def test_a_file_cut_between_a_chunks_indexes_counts_every_message(bag):
+    """Each topic has an index of its own behind the chunk; only the first is there."""
+    messages = drive(frames=300, side=64)
+    file = storage_file(bag(messages))
+    content = file.read_bytes()
+    ends = [end for opcode, _, end in records(content, start=8) if opcode == Opcode.MESSAGE_INDEX]
+    assert len(ends) == 4
+    file.write_bytes(content[: ends[2] + 4])
+    recording = open_recording(file)
+    assert list(recording.messages()) == messages
+    assert {name: topic.count for name, topic in recording.topics.items()} == {
+        CAMERA: 300,
+        SPEED: 600,
+    }
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -144,6 +144,17 @@ def test_split_files_are_one_recording(tmp_path, storage, compression):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
+def test_parts_outside_of_the_time_range_are_not_unpacked(tmp_path, storage):
+    messages = drive(frames=20)
+    parts = [messages[:30], messages[30:]]
+    folder = split(tmp_path / "bag", parts, storage, CompressionMode.FILE)
+    next(folder.glob("bag_0*")).write_bytes(b"damaged")
+    recording = open_recording(folder)
+    assert list(recording.messages(start_ns=messages[30].stamp_ns)) == messages[30:]
+    assert recording.warnings == []
+
+
+@pytest.mark.parametrize("storage", STORAGES)
 def test_a_missing_part_is_named_and_the_others_are_read(tmp_path, storage):
     messages = drive(frames=30)
     folder = split(

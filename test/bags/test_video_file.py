@@ -65,6 +65,21 @@ def test_a_time_range_is_reached_by_seeking(tmp_path, suffix):
     assert list(recording.messages([])) == []
 
 
+def test_a_seek_does_not_pass_through_what_comes_before(tmp_path):
+    """Frames before the keyframe that is sought may be damaged."""
+    video = make_video(tmp_path / "drive.mp4")  # its index is at the end
+    whole = list(open_recording(video).messages())
+    recording = open_recording(video)
+    content = bytearray(video.read_bytes())
+    begin = len(content) // 8
+    content[begin : 2 * begin] = b"\xff" * begin
+    video.write_bytes(content)
+    part = list(recording.messages(start_ns=whole[-5].stamp_ns))
+    assert [message.stamp_ns for message in part] == [m.stamp_ns for m in whole[-5:]]
+    assert part == whole[-5:]
+    assert recording.warnings == []
+
+
 def test_a_video_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
     # The index in front, as for streaming, survives the cut.
     video = make_video(tmp_path / "drive.mp4", movflags="faststart")

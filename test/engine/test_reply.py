@@ -80,6 +80,12 @@ def test_the_deadline_ends_the_wait_and_drops_the_request(asked, dropped):
     assert dropped == [reply]
 
 
+def test_until_the_deadline_the_asker_waits(asked):
+    reply, stream = asked(deadline=time.monotonic() + 60.0)
+    threading.Timer(0.1, reply.deliver, [TextChunk("late", 1)]).start()
+    assert next(stream).text == "late"
+
+
 def test_what_came_before_the_deadline_is_handed_out_after_it(asked):
     reply, stream = asked(deadline=time.monotonic() - 1.0)
     reply.deliver(TextChunk("a", 1, finish_reason=FinishReason.STOP))

@@ -81,7 +81,7 @@ class Screen:
 
     def entry(self, label: str, text: str, code: str = "") -> None:
         """A label and what belongs to it, wrapped behind it."""
-        lines = textwrap.wrap(text, self.width - _LABEL - 2) or [""]
+        lines = _wrap(text, self.width - _LABEL - 2)
         for number, part in enumerate(lines):
             shown = label if number == 0 else ""
             self.line(
@@ -149,10 +149,15 @@ class Screen:
             word, code = _LEVELS[part.level] if part.level < len(_LEVELS) else ("?", "31")
             told = [_value(key, part.values[key]) for key in _TOLD if key in part.values]
             text = f"{part.message}{' (' if told else ''}{', '.join(told)}{')' if told else ''}"
-            lines = textwrap.wrap(text, self.width - width - 11) or [""]
+            lines = _wrap(text, self.width - width - 11)
             self.line(f"  {self.color(f'{word:5}', code)}  {part.name:{width}}  {lines[0]}")
             for more in lines[1:]:
                 self.line(f"{'':{width + 11}}{more}")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Lines of at most a width; names with hyphens stay whole."""
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def _value(key: str, value: str) -> str:

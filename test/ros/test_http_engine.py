@@ -3,11 +3,12 @@
 """The node answers about its cameras through a server process, and survives the server."""
 
 import json
-from test.engine.servers.process import ServerProcess
+import time
 
 import pytest
 from action_msgs.msg import GoalStatus
 
+from test.engine.servers.process import ServerProcess
 from vila_ros.errors import ErrorCode
 
 IMAGE = "/front/image_raw"
@@ -43,7 +44,6 @@ def node(robot, servers, camera):
             "engine.model": "tiny",
             "engine.options": json.dumps(options),
             "cameras": ["front"],
-            "buffer.future_seconds": 3600.0,
         }
     )
     robot.activate()
@@ -52,7 +52,7 @@ def node(robot, servers, camera):
 
 
 def test_a_question_about_a_camera_is_answered_by_the_server(robot, servers, camera, node):
-    camera.do("image", topic=IMAGE, stamp_ns=10**9, color=[200, 10, 60])
+    camera.do("image", topic=IMAGE, stamp_ns=time.time_ns(), color=[200, 10, 60])
     robot.wait_for_frames("front", 1)
     goal = robot.ask(prompt="what is there?", max_frames=1)
     status, result = goal.result()

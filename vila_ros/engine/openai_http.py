@@ -139,7 +139,7 @@ class OpenAiHttpEngine:
     def _stream(self, call: Call) -> Iterator[TextChunk]:
         try:
             self._check(call)
-            yield TextChunk(stage=Stage.ENCODING)
+            yield TextChunk(stage=Stage.QUEUED)
             self._write(call)
             if not call.cancelled and (call.seconds_left is None or call.seconds_left > 0):
                 call.future = self._submit(call)

@@ -33,7 +33,9 @@ def test_an_answer_streams_word_by_word_and_ends_with_what_it_cost(connect):
     chunks = list(connect("ok").generate(ask("one two three")))
     assert [chunk.text for chunk in chunks if chunk.text] == ["one", " two", " three"]
     assert [chunk.tokens for chunk in chunks if chunk.text] == [1, 2, 3]
-    assert chunks[0].stage is Stage.ENCODING
+    stages = [chunk.stage for chunk in chunks]
+    assert stages[:2] == [Stage.QUEUED, Stage.ENCODING]
+    assert set(stages[2:]) == {Stage.GENERATING}
     last = chunks[-1]
     assert last.finish_reason is FinishReason.STOP
     assert (last.stats.prompt_tokens, last.stats.completion_tokens) == (3, 3)
@@ -158,7 +160,8 @@ def test_closing_the_stream_disconnects(connect, server, user):
 
 
 @pytest.mark.parametrize(
-    "behaviour", ["hang", "trickle", "half_then_silence", "half_then_comments"]
+    "behaviour",
+    ["hang", "trickle", "half_then_silence", "half_then_comments", "half_then_empty_events"],
 )
 def test_the_deadline_holds_wherever_the_server_is_slow(connect, server, user, behaviour):
     engine = connect(behaviour)

@@ -170,10 +170,11 @@ def test_probabilities_of_choices_that_begin_alike():
     assert found == pytest.approx((0.6, 0.2, 0.2))
 
 
-def test_probabilities_where_one_choice_begins_another():
+@pytest.mark.parametrize("said", ["</s>", " idea"])
+def test_probabilities_where_one_choice_begins_another(said):
     chances = [
         TokenChances(" no", {" no": math.log(0.9), " yes": math.log(0.1)}),
-        TokenChances("</s>", {"</s>": math.log(0.7), " idea": math.log(0.3)}),
+        TokenChances(said, {"</s>": math.log(0.7), " idea": math.log(0.3)}),
     ]
     found = choice_probabilities(("no", "no idea", "yes"), chances)
     assert found == pytest.approx((0.63, 0.27, 0.1))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several servers, and further attempts: an answer comes once, from one server."""
 
+import contextlib
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 from test.engine.openai.conftest import answer, ask
 from test.engine.servers.process import ServerProcess
-from vila_ros.errors import EngineDown, EngineFailed, QueueFull, VilaError
+from vila_ros.errors import Cancelled, EngineDown, EngineFailed, QueueFull, VilaError
 
 FAST = {"first_token_timeout": 0.3, "stall_timeout": 5.0}
 
@@ -77,16 +78,55 @@ def test_another_server_steps_in(connect, server, user, behaviour):
     assert [entry["prompt"] for entry in good] == ["q0", "q1", "q2", "q3"]
 
 
-def test_questions_are_shared_out(connect, server, user):
-    engine = connect("slow", "ok", max_concurrency=8)
-    threads = [threading.Thread(target=lambda n=n: answer(engine, ask(f"q{n}"))) for n in range(8)]
-    for thread in threads:
-        thread.start()
+def in_background(engine, request):
+    def run():
+        with contextlib.suppress(Cancelled):
+            list(engine.generate(request))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_questions_go_where_the_fewest_are_under_way(connect, server, user):
+    engine = connect("hang", "ok", first_token_timeout=30.0)
+    held = ask("held"), ask("also held")  # one of the two stays with the server that hangs
+    threads = [in_background(engine, request) for request in held]
+    while not [e for e in server.entries("asked", user) if "/hang/" in e["path"]]:
+        time.sleep(0.01)
+    for number in range(4):
+        deadline = time.monotonic() + 15
+        assert answer(engine, ask(f"q{number}", deadline=deadline))[0] == f"q{number}"
+    for request in held:
+        engine.cancel(request.request_id)
     for thread in threads:
         thread.join()
-    paths = [entry["path"].split("/")[1] for entry in server.entries("asked", user)]
-    assert set(paths) == {"slow", "ok"}
-    assert len(finished(server, user)) == 8
+
+
+def test_a_failed_server_is_not_asked_again_while_another_one_is_busy_but_well(
+    connect, server, user
+):
+    engine = connect("fails", "slow")
+    first = in_background(engine, ask("first"))
+    while not [e for e in server.entries("asked", user) if "/slow/" in e["path"]]:
+        time.sleep(0.01)
+    assert answer(engine, ask("second"))[0] == "second"
+    first.join()
+    refused = [e["prompt"] for e in server.entries("asked", user) if "/fails/" in e["path"]]
+    assert refused.count("second") <= 1
+
+
+def test_a_server_that_is_too_busy_for_a_check_is_not_given_up(connect, caplog):
+    engine = connect("single_minded", check_interval=0.1, check_timeout=0.1)
+    assert answer(engine, ask("hello"))[0] == "hello"
+    assert "is avoided" not in caplog.text
+
+
+def test_a_reused_connection_that_turns_out_closed_costs_no_attempt(connect, server, user):
+    engine = connect("one_per_connection", retries=0, check_interval=60.0)
+    for number in range(3):
+        assert answer(engine, ask(f"q{number}"))[0] == f"q{number}"
+    assert len(finished(server, user)) == 3
 
 
 def test_a_server_that_was_killed_is_avoided_and_taken_back(connect, tmp_path, user):

@@ -30,6 +30,7 @@ IMPATIENT = {"first_token_timeout": 0.3, "stall_timeout": 0.3, "retries": 1}
     ("behaviour", "error", "says"),
     [
         ("page", EngineFailed, "web page"),
+        ("page_not_found", EngineFailed, "web page"),
         ("no_access", EngineFailed, "HTTP 401.*api_key_env"),
         ("no_model", EngineFailed, "does not serve model 'tiny'"),
         ("no_path", EngineFailed, "ends in /v1"),
@@ -47,6 +48,7 @@ IMPATIENT = {"first_token_timeout": 0.3, "stall_timeout": 0.3, "retries": 1}
         ("half_then_end", EngineDown, "ended without saying so"),
         ("half_then_silence", EngineDown, "stopped in the middle.*stall_timeout"),
         ("half_then_comments", EngineDown, "stopped in the middle.*stall_timeout"),
+        ("half_then_empty_events", EngineDown, "stopped in the middle.*stall_timeout"),
         ("hang", EngineDown, "did not begin to answer.*first_token_timeout"),
         ("trickle", EngineDown, "did not begin to answer.*first_token_timeout"),
         ("error_in_stream", OutOfMemory, "CUDA out of memory"),
@@ -109,9 +111,11 @@ def test_a_server_that_comes_up_later_is_found(connect, tmp_path):
 
 
 def test_a_refusal_that_comes_before_the_request_is_sent_is_heard(connect):
-    noise = np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), np.uint8)
+    # More than the system's own buffers take, so that the sending cannot end before the refusal.
+    noise = ImagePart(np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), np.uint8))
+    engine = connect("reply_early", image_format="png", first_token_timeout=2.0, retries=0)
     with pytest.raises(InvalidRequest, match=r"HTTP 413.*max_image_side"):
-        answer(connect("reply_early", image_format="png"), ask(ImagePart(noise), "what?"))
+        answer(engine, ask(*[noise] * 6, "what?"))
 
 
 @pytest.mark.parametrize("behaviour", ["always-no_vision", "always-drops_images"])

@@ -15,6 +15,7 @@ A proper answer says what the server saw: each image's size and mean colour, the
 
 import argparse
 import base64
+import functools
 import gzip
 import json
 import os
@@ -49,6 +50,7 @@ class Server(ThreadingHTTPServer):
         self.elsewhere = elsewhere
         self.lock = threading.Lock()
         self.seen = Counter()
+        self.answering = set()
 
     def log(self, **fields):
         # One write each, so that a line is whole even if the process is killed in the next moment.
@@ -62,6 +64,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
+    used = False
 
     def setup(self):
         super().setup()
@@ -81,6 +84,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         card = {"id": "tiny", "object": "model", "owned_by": "nobody"}
         name, _, value = behaviour.partition("=")
+        if name == "single_minded":
+            while self.path.rpartition("/")[0] in self.server.answering:
+                self.wait(0.01)
         if name == "owner":
             card["owned_by"] = value
         if name == "context":
@@ -90,10 +96,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         behaviour = self.path.split("/")[1]
         size = int(self.headers["Content-Length"])
+        if behaviour == "one_per_connection" and self.used:
+            # As if the server had closed the idle connection in the same moment.
+            self.hang_up()
+            return
         if behaviour == "reply_early" and size > 10**6:
             # Answers and closes before it has read the body, as a proxy with a limit does.
             self.reply(413, {"error": {"message": "too large"}}, Connection="close")
-            self.rfile.read(size)
+            time.sleep(3)
             return
         body = json.loads(self.rfile.read(size))
         received = time.monotonic()
@@ -109,6 +119,7 @@ class Handler(BaseHTTPRequestHandler):
             "probe": is_probe(body),
         }
         self.server.log(event="asked", time=received, **entry)
+        self.used = True
         self.started = received
         try:
             self.answer(behaviour, body, count)
@@ -207,6 +218,7 @@ def is_probe(body):
     return body.get("max_tokens") == 1 and texts(body) == ["Say yes."]
 
 
+@functools.lru_cache(256)
 def describe(url):
     head, _, data = url.partition(";base64,")
     if head == "data:video/jpeg":
@@ -382,6 +394,13 @@ def half_then_comments(handler, body, words):
         handler.wait(0.05)
 
 
+def half_then_empty_events(handler, body, words):
+    half(handler, words)
+    while True:
+        handler.token("")
+        handler.wait(0.05)
+
+
 def half_then_disconnect(handler, body, words):
     half(handler, words)
     handler.hang_up()
@@ -408,6 +427,15 @@ def hang(handler, body, words):
 
 def slow(handler, body, words):
     handler.wait(0.3)
+    stream(handler, body, words)
+
+
+def single_minded(handler, body, words):
+    """Lists no models while it answers."""
+    api = handler.path.removesuffix("/chat/completions")
+    handler.server.answering.add(api)
+    handler.wait(1.0)
+    handler.server.answering.discard(api)
     stream(handler, body, words)
 
 
@@ -441,6 +469,10 @@ def not_ready(handler, body, words):
 
 def page(handler, body, words):
     handler.reply(200, b"<!DOCTYPE html><html><body>Please log in</body></html>")
+
+
+def page_not_found(handler, body, words):
+    handler.reply(404, b"<html><body>No such model of page</body></html>")
 
 
 def no_access(handler, body, words):

@@ -1,10 +1,13 @@
 """Sequences of different lengths in one cache give what transformers gives for each alone."""
 
+import logging
+
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from vila_ros.model.decoder import Decoder, StaticDecoder
+from vila_ros.model.decoder import Decoder, StaticDecoder, compile_step
 from vila_ros.model.kv_cache import BLOCK, SlotCache
 
 SIZES = {
@@ -15,6 +18,7 @@ SIZES = {
     "num_key_value_heads": 2,
     "vocab_size": 101,
     "max_position_embeddings": 2048,
+    "initializer_range": 0.2,  # else attention is too weak to change a token
 }
 PROMPTS = ([5, 9, 44, 3, 17, 60, 2], [7, 8], [90, 13, 77, 77, 21, 4, 8, 30, 31, 32, 33, 34])
 NEW_TOKENS = 12
@@ -38,11 +42,11 @@ def expected(request):
     return model, answers
 
 
-def make_cache(model, slots=4):
+def make_cache(model, slots=4, context=2048):
     return SlotCache(
         model.config,
         slots=slots,
-        context_length=2048,
+        context_length=context,
         dtype=torch.float32,
         device=torch.device("cpu"),
     )
@@ -90,16 +94,26 @@ def test_static_steps_decode_the_same(expected, follow):
 
 
 @torch.inference_mode()
-def test_static_step_is_one_graph_for_the_compiler(expected):
-    """A break in the graph would keep the step from being captured whole on a GPU."""
-    model, answers = expected
+def test_steps_are_whole_graphs_and_all_compiled_at_warm_up(monkeypatch, caplog):
+    """A break in a graph would keep a step from being captured on a GPU, and compiling once more
+    would make somebody wait."""
+    caplog.set_level(logging.WARNING, logger="torch.__trace")  # not worth formatting
     torch._dynamo.reset()
+    model = LlamaForCausalLM(LlamaConfig(**{**SIZES, "num_hidden_layers": 1}))
+    graphs = CompileCounterWithBackend("eager")
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: compiled(*a, **k, backend=graphs))
     decoder = StaticDecoder(
-        model,
-        make_cache(model),
-        compiler=lambda step: torch.compile(step, fullgraph=True, backend="eager"),
+        model, make_cache(model, slots=2, context=2 * BLOCK), compiler=compile_step
     )
-    assert decode_all(model, decoder, slots=(3, 0, 2), follow=True) == answers
+    decoder.warm_up()
+    built = graphs.frame_count
+    for slot in range(2):
+        decoder.decode(((slot, 3),), [1])
+        decoder.decode(((slot, BLOCK + 3),), [1])
+    decoder.decode(((1, 3), (0, 9)), [1, 1])
+    decoder.decode(((0, BLOCK), (1, 3)), [1, 1])
+    assert 0 < graphs.frame_count == built
 
 
 @torch.inference_mode()

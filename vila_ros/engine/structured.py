@@ -80,6 +80,8 @@ class Grammars:
         self._stop_token_ids = tuple(stop_token_ids)
         self._vocab_size = vocab_size
         info = tokenizer_info(tokenizer, vocab_size, stop_token_ids)
+        # Sentencepiece models begin an answer with a space, which decoding drops again.
+        self._beginning = xgrammar.Grammar.from_regex(" ?" if info.add_prefix_space else "")
         self._compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
         self._kept: OrderedDict[str, xgrammar.CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
@@ -95,8 +97,11 @@ class Grammars:
                 return self._kept[schema]
             plain = plain_schema(schema)
             try:
-                grammar = self._compiler.compile_json_schema(
+                body = xgrammar.Grammar.from_json_schema(
                     json.dumps(plain), any_whitespace=False, separators=(", ", ": ")
+                )
+                grammar = self._compiler.compile_grammar(
+                    xgrammar.Grammar.concat(self._beginning, body)
                 )
             except RuntimeError as error:
                 # xgrammar's messages begin with the time and a place in its source.

@@ -10,7 +10,7 @@ one can be launched before the host has looked at them (`follow`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -131,9 +131,12 @@ class Decoder:
 
 
 def compile_step(function: Callable) -> Callable:
-    """torch.compile for a StaticDecoder's step: whole graphs, one for each shape it meets."""
-    torch._dynamo.config.recompile_limit = 64
-    return torch.compile(function, fullgraph=True)
+    """torch.compile for a StaticDecoder's step.
+
+    With dynamic shapes a few compilations serve every bound, slot and number of rows; warm_up
+    meets all of them, so that none happens while somebody waits.
+    """
+    return torch.compile(function, fullgraph=True, dynamic=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,22 +189,26 @@ class StaticDecoder(Decoder):
         rows = 1
         while rows < 2 * self.cache.slots:
             batch = min(rows, self.cache.slots)
-            seen = min(BLOCK, self.cache.context_length)
-            while True:
-                self.decode(tuple((slot, seen - 1) for slot in range(batch)), [0] * batch)
-                if seen == self.cache.context_length:
-                    break
-                seen = min(2 * seen, self.cache.context_length)
+            for seen in self._bounds():
+                for first in range(self.cache.slots if batch == 1 else 1):
+                    slots = range(first, first + batch)
+                    self.decode(tuple((slot, seen - 1) for slot in slots), [0] * batch)
             rows *= 2
+
+    def _bounds(self) -> Iterator[int]:
+        """The numbers of positions that steps are built for, ascending."""
+        seen = BLOCK
+        while seen < self.cache.context_length:
+            yield seen
+            seen *= 2
+        yield self.cache.context_length
 
     def decode(self, rows: Rows, tokens: list[int]) -> DecodeStep:
         """As Decoder.decode; rows are filled up to a power of two by repeating the first, which
         writes the same values to the same place."""
         padding = (1 << (len(rows) - 1).bit_length()) - len(rows)
         slots, positions = zip(*rows, *[rows[0]] * padding, strict=True)
-        seen = min(BLOCK, self.cache.context_length)
-        while seen <= max(positions):
-            seen = min(2 * seen, self.cache.context_length)
+        seen = next(bound for bound in self._bounds() if bound > max(positions))
         key = (len(slots), seen, slots[0] if len(slots) == 1 else None)
         values = (tokens + tokens[:1] * padding, slots, positions)
         if key not in self._steps:
@@ -249,6 +256,8 @@ class StaticDecoder(Decoder):
         values: tuple[list[int], tuple[int, ...], tuple[int, ...]],
     ) -> StaticStep:
         _, seen, slot = key
+        # The compiler takes 0 and 1 for constants; see _compute.
+        slot = None if slot is None else slot + 2
         inputs = Inputs(*(torch.tensor(value, device=self.cache.device) for value in values))
         if not self._graphed:
             logits, tokens, best = self._function(inputs, seen, slot)
@@ -279,6 +288,8 @@ class StaticDecoder(Decoder):
     def _compute(
         self, inputs: Inputs, seen: int, slot: int | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One step of all rows; slot: 2 more than that of a single row, None for several."""
+        slot = None if slot is None else slot - 2
         plan = StaticDecode(inputs.slots, inputs.positions, seen, slot)
         self.cache.set_plan(plan)
         hidden = self._language_model.model(

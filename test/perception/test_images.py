@@ -107,5 +107,5 @@ def test_thumbnails_of_tiny_and_padded_images():
 
 def test_the_thumbnail_of_a_bayer_image_sees_one_colour_alone():
     """Else a picture of one colour would look like noise, and every picture like every other."""
-    pattern = np.tile(np.array([[200, 100], [100, 0]], np.uint8), (123, 161))
+    pattern = np.tile(np.array([[200, 100], [100, 0]], np.uint8), (100, 150))
     assert len(np.unique(thumbnail(image_frame(pattern, "bayer_rggb8")))) == 1

@@ -63,7 +63,7 @@ def test_frames_of_the_recording_within_window_and_budget_are_right(material, of
         (answer([1], frame_id="base"), "has frame_id 'front_optical_frame', not 'base'"),
         (answer([1, 7]), "frames over 0.60 s, more than the window"),
         (answer([1, 2], window_end=time(START_NS)), "is not that of the frames"),
-        (answer([1], error_code=300, error_message="gone"), "code ENGINE_DOWN instead of NONE: gone"),
+        (answer([1], error_code=300, error_message="gone"), "ENGINE_DOWN instead of NONE: gone"),
         (answer([1], error_code=999), "error code 999 instead of NONE"),
     ],
 )  # fmt: skip

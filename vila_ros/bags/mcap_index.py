@@ -66,16 +66,18 @@ def read_block(file: BinaryIO, block: Block) -> tuple[bytes, str]:
     Records before the damage are given. Raises DamagedData where there are none to trust.
     """
     file.seek(block.offset)
-    content = file.read(block.length)
     if block.loose:
+        content = file.read(block.length)
         return content, "" if len(content) == block.length else "the file has become shorter"
     try:
-        head = mcap_records.parse_chunk_header(content[:_CHUNK_HEADER_BYTES])
+        head = mcap_records.parse_chunk_header(file.read(min(_CHUNK_HEADER_BYTES, block.length)))
     except MALFORMED as error:
         raise DamagedData(f"no chunk stands here ({error})") from error
     if head.size > MAX_CHUNK_BYTES:
         raise DamagedData(f"a chunk of {head.size} bytes exceeds the limit of {MAX_CHUNK_BYTES}")
-    plain = decompress_chunk(content[head.data_offset :], head.compression, head.size)
+    file.seek(block.offset + head.data_offset)
+    packed = file.read(block.length - head.data_offset)
+    plain = decompress_chunk(packed, head.compression, head.size)
     if len(plain) < head.size:
         return plain, "" if block.cut else "the chunk is shorter than it says"
     if head.crc and crc32(plain) != head.crc:

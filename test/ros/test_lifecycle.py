@@ -4,6 +4,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,22 @@ def test_cleanup_ends_the_workers_process(unconfigured):
     assert not is_gone(worker), "the model stays loaded while inactive"
     assert robot.transition("cleanup")
     assert is_gone(worker)
+
+
+def test_cycles_leave_no_threads_files_or_processes_behind(unconfigured, node):
+    robot, held = unconfigured, []
+    robot.set_parameters(cameras=["front", "rear"])
+    for _ in range(4):
+        robot.activate()
+        assert robot.query(prompt="one two", sampling=4).error_code == ErrorCode.NONE
+        robot.transition("deactivate")
+        robot.transition("cleanup")
+        proc = Path(f"/proc/{node.process.pid}")
+        children = (proc / "task" / proc.name / "children").read_text().split()
+        held.append((len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))))
+        assert children == []
+    robot.set_parameters(cameras=[""])
+    assert held[-1] == held[1], "the first cycle may load what stays"
 
 
 def test_configures_anew_with_other_parameters(unconfigured):

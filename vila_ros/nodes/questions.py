@@ -32,7 +32,7 @@ from vila_ros.perception.types import Answer, Progress, Question
 from vila_ros.srv import Query
 
 # How long a finished goal's result is kept for clients that ask for it late, seconds.
-_RESULT_KEPT = 10
+_RESULT_KEPT = 5
 
 
 class Exchange:

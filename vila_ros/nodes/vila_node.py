@@ -30,6 +30,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from vila_ros.engine.supervision import EngineState
 from vila_ros.engine.supervisor import SupervisedEngine
 from vila_ros.errors import EngineFailed, NotActive, VilaError
+from vila_ros.nodes.allocation import keep_freed_memory
 from vila_ros.nodes.cameras import Cameras
 from vila_ros.nodes.descriptions import Descriptions
 from vila_ros.nodes.diagnostics import ClockStatus, Diagnostics, NodeStatus
@@ -242,6 +243,7 @@ def run(arguments: Sequence[str] | None = None, *, insist: bool = False) -> int:
         otherwise it stays, for somebody to mend its parameters.
     Returns the exit status.
     """
+    keep_freed_memory()
     try:
         rclpy.init(args=None if arguments is None else [NODE_NAME, *arguments])
     except Exception as error:  # rclpy names many kinds, all of them about the arguments

@@ -50,7 +50,7 @@ def test_s2():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"llm_cfg": "/home/someone/run7/llm", "resume_path": "/home/someone/run7"},
+        {"llm_cfg": "/data/run7/llm", "resume_path": "/data/run7"},
         {"llm_cfg": "./llm", "resume_path": "./vlm"},
         {"llm_cfg": None, "resume_path": None},
     ],

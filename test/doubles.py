@@ -26,6 +26,7 @@ CrashingEngine does the same until a word of the answer is a command:
     !exit       _exit(7)                          !sysexit    SystemExit in the request's thread
     !hang       sleep for ever, deaf to cancel    !freeze     SIGSTOP: no heartbeat either
     !garbage    bytes that are not text on stdout and stderr, then go on
+    !flood      200 kB of text on stderr, more than a pipe holds, then go on
     !pid        answers the worker's process id in place of the word
     !orphan     forks a child that keeps all files open, then SIGKILL
     !child      starts a process that would outlive the worker, and answers its id
@@ -298,10 +299,14 @@ class CrashingEngine(EchoEngine):
                 while True:
                     time.sleep(3600)
             case "!freeze":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # To this thread, which so cannot get one word further.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             case "!garbage":
                 os.write(1, b"VRW1\xff\xfe\x00 not a message\r\nhalf a line")
                 os.write(2, b"\x80\x81\n")
+            case "!flood":
+                for _ in range(200):
+                    print("x" * 1000, file=sys.stderr, flush=True)
             case "!pid":
                 return str(os.getpid())
             case "!orphan":

@@ -24,7 +24,7 @@ setup(
     python_requires=">=3.10",
     # The lower bounds are what is tested; a robot's environment may carry newer versions.
     install_requires=[
-        line.replace("==", ">=") for line in pinned if line and not line.startswith("#")
+        line.replace("==", ">=", 1) for line in pinned if line and not line.startswith("#")
     ],
     entry_points={"console_scripts": ["vila = vila_ros.cli.main:main"]},
 )

@@ -196,6 +196,7 @@ def test_the_kv_cache_is_never_reused_on_0_12_which_cannot_tell_images_apart(
 
     (loading,) = recorder.calls("ModelRunnerCpp.from_dir")
     assert loading["kv_cache_enable_block_reuse"] is False
+    assert loading["use_mmap"] is True  # or a Jetson's shared memory holds the weights twice
 
 
 def test_a_clip_is_seen_as_its_frames(engine, release):

@@ -47,7 +47,7 @@ def release(request, install):
 
 @pytest.fixture
 def engine(release, checkpoint):
-    engine = TensorRtLlmPytorchEngine(str(checkpoint), max_batch_size=2, max_seq_len=512)
+    engine = TensorRtLlmPytorchEngine(str(checkpoint), max_concurrency=2, context_length=512)
     yield engine
     engine.close()
 
@@ -371,8 +371,8 @@ def test_int4_is_read_from_the_root_and_a_misplaced_file_is_told(release, checkp
     "wrong",
     [
         {"kv_cache_fraction": 1.0},
-        {"max_batch_size": 0},
-        {"max_seq_len": 0},
+        {"max_concurrency": 0},
+        {"context_length": 0},
         {"options": {"enable_chunked_prefill": True}},
     ],
 )

@@ -46,7 +46,10 @@ _REFERENCES = "tests/unittest/api_stability/references_committed"
 # runtime, first and last release -> callable -> (parameters, source)
 _TABLE: dict[tuple[str, str, str], dict[str, tuple[tuple[str, ...], str]]] = {
     ("tensorrt_llm_engine", "0.12", "0.12.99"): {
-        "runtime.ModelRunnerCpp.from_dir": (_FROM_DIR, f"{_RUNNER} at 20a7cec991b8"),
+        "runtime.ModelRunnerCpp.from_dir": (
+            (*_FROM_DIR, "use_mmap"),
+            f"{_RUNNER} at 20a7cec991b8",
+        ),
         "executor.Request": (("max_new_tokens", *_REQUEST), _EXECUTOR_H),
         "executor.SamplingConfig": ((*_SAMPLING, "random_seed"), _EXECUTOR_H),
         "executor.OutputConfig": (("exclude_input_from_output",), _EXECUTOR_H),

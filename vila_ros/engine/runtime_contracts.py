@@ -10,7 +10,7 @@ from typing import Any
 
 from vila_ros.engine.contract_data import CONTRACTS, Contract
 from vila_ros.engine.tensorrt_llm_versions import Version, parameter_names
-from vila_ros.errors import InvalidRequest
+from vila_ros.errors import InvalidRequest, Unsupported
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,18 @@ def contracts_of(runtime: str, version: str | None = None) -> tuple[Contract, ..
 
 
 def compare(runtime: str, version: str, installed: Mapping[str, Any]) -> list[Comparison]:
-    """Compare a release's callables, by the names of the contracts, with what is expected."""
-    return [_compare(contract, installed) for contract in contracts_of(runtime, version)]
+    """Compare a release's callables, by the names of the contracts, with what is expected.
+
+    Raises Unsupported for a release that nothing was written for.
+    """
+    contracts = contracts_of(runtime, version)
+    if not contracts:
+        known = sorted({f"{each.first} to {each.last}" for each in contracts_of(runtime)})
+        raise Unsupported(
+            f"{runtime} was written for tensorrt_llm {' and '.join(known)}, not for {version}; "
+            "install one of those"
+        )
+    return [_compare(contract, installed) for contract in contracts]
 
 
 def _compare(contract: Contract, installed: Mapping[str, Any]) -> Comparison:

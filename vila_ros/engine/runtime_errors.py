@@ -29,8 +29,8 @@ def runtime_error(said: str, doing: str) -> VilaError:
     text = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     if _MEMORY.search(said):
         return OutOfMemory(
-            f"out of memory while {doing}; use fewer images, or lower kv_cache_fraction and "
-            f"max_batch_size. The runtime says: {text}"
+            f"out of memory while {doing}; use fewer images, or lower kv_cache_fraction or "
+            f"max_concurrency. The runtime says: {text}"
         )
     if _LENGTH.search(said):
         return PromptTooLong(

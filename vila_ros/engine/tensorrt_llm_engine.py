@@ -67,7 +67,7 @@ class TensorRtLlmEngine:
     stands alone. conversation, token_order: as in load_vila; None takes the manifest's, then the
     checkpoint's. kv_cache_fraction: of the GPU memory that is free after loading, for the KV cache.
     kv_cache_reuse: keep the KV cache of equal prompt beginnings, where release and engine can.
-    embedding_cache_bytes: image embeddings kept, by the images' keys.
+    embedding_cache_mb: image embeddings kept, by the images' keys.
     """
 
     def __init__(
@@ -81,10 +81,12 @@ class TensorRtLlmEngine:
         device: str = "cuda:0",
         kv_cache_fraction: float = 0.6,
         kv_cache_reuse: bool = True,
-        embedding_cache_bytes: int = 256 << 20,
+        embedding_cache_mb: int = 256,
     ) -> None:
         if not 0 < kv_cache_fraction < 1:
             raise InvalidRequest(f"kv_cache_fraction is {kv_cache_fraction}; it must be in (0, 1)")
+        if embedding_cache_mb < 0:
+            raise InvalidRequest(f"embedding_cache_mb is {embedding_cache_mb}; it must not be < 0")
         self._model = model
         self._checkpoint = checkpoint
         self._visual_engine_dir = visual_engine_dir
@@ -93,7 +95,7 @@ class TensorRtLlmEngine:
         self._device = device
         self._kv_cache_fraction = kv_cache_fraction
         self._kv_cache_reuse = kv_cache_reuse
-        self._embeddings = EmbeddingCache(embedding_cache_bytes)
+        self._embeddings = EmbeddingCache(embedding_cache_mb << 20)
         self._in_flight = InFlight()
         self._encoding = threading.Lock()
         self._loaded: Capabilities | None = None
@@ -121,12 +123,15 @@ class TensorRtLlmEngine:
         self._vila = self._load_front(folder)
         language = folder.language
         reuse = self._kv_cache_reuse and self._api.extra_ids and language.paged_context
+        # On a Jetson, whose memory is shared, reading the file would hold the weights twice.
+        further = {"use_mmap": True} if self._api.mmap else {}
         try:
             runner = runner_class.from_dir(
                 engine_dir=str(language.folder),
                 rank=0,
                 kv_cache_free_gpu_memory_fraction=self._kv_cache_fraction,
                 kv_cache_enable_block_reuse=reuse,
+                **further,
             )
         except (RuntimeError, AssertionError, ValueError, OSError) as error:
             raise runtime_error(str(error), f"loading {language.folder}") from error

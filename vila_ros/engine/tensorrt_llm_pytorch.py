@@ -65,8 +65,8 @@ class TensorRtLlmPytorchEngine:
     """Runtime "tensorrt_llm_pytorch".
 
     model: a VILA folder or hub id; int4 where its root has hf_quant_config.json. conversation: as
-    in load_vila. max_batch_size: requests side by side. max_seq_len: prompt and answer together,
-    tokens. kv_cache_fraction: of the GPU memory free after loading. allow_remote_code: run code
+    in load_vila. max_concurrency: requests side by side. context_length: prompt and answer
+    together, tokens. kv_cache_fraction: of the GPU memory free after loading. allow_remote_code: run code
     that the model folder brings; never needed for VILA. options: further keyword arguments of
     tensorrt_llm.LLM.
     """
@@ -76,18 +76,18 @@ class TensorRtLlmPytorchEngine:
         model: str,
         *,
         conversation: str | None = None,
-        max_batch_size: int = 1,
-        max_seq_len: int = 4096,
+        max_concurrency: int = 1,
+        context_length: int = 4096,
         kv_cache_fraction: float = 0.6,
         allow_remote_code: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 < kv_cache_fraction < 1:
             raise InvalidRequest(f"kv_cache_fraction is {kv_cache_fraction}; it must be in (0, 1)")
-        if max_batch_size < 1 or max_seq_len < 1:
+        if max_concurrency < 1 or context_length < 1:
             raise InvalidRequest(
-                f"max_batch_size is {max_batch_size} and max_seq_len {max_seq_len}; both must be "
-                "at least 1"
+                f"max_concurrency is {max_concurrency} and context_length {context_length}; both "
+                "must be at least 1"
             )
         fixed = {"enable_chunked_prefill", "kv_cache_config", "trust_remote_code", "model"}
         if clash := fixed & set(options or {}):
@@ -96,13 +96,13 @@ class TensorRtLlmPytorchEngine:
             )
         self._model = model
         self._given_conversation = conversation
-        self._max_batch_size = max_batch_size
-        self._max_seq_len = max_seq_len
+        self._max_concurrency = max_concurrency
+        self._context_length = context_length
         self._kv_cache_fraction = kv_cache_fraction
         self._allow_remote_code = allow_remote_code
         self._options = dict(options or {})
         self._in_flight = InFlight()
-        self._free = threading.Semaphore(max_batch_size)
+        self._free = threading.Semaphore(max_concurrency)
         self._vision = threading.Lock()
         self._workspace: tempfile.TemporaryDirectory[str] | None = None
         self._loaded: Capabilities | None = None
@@ -142,10 +142,10 @@ class TensorRtLlmPytorchEngine:
             self._llm = self._classes["LLM"](
                 model=str(shown),
                 trust_remote_code=self._allow_remote_code,
-                max_batch_size=self._max_batch_size,
-                max_seq_len=self._max_seq_len,
+                max_batch_size=self._max_concurrency,
+                max_seq_len=self._context_length,
                 # Without chunked prefill a prompt must fit into one pass.
-                max_num_tokens=self._max_seq_len,
+                max_num_tokens=self._context_length,
                 enable_chunked_prefill=False,
                 guided_decoding_backend="xgrammar",
                 kv_cache_config=self._classes["KvCacheConfig"](
@@ -162,10 +162,10 @@ class TensorRtLlmPytorchEngine:
             runtime=f"tensorrt_llm_pytorch {version}",
             device="cuda:0",
             dtype=quantization or str(self._config.raw.get("model_dtype", "torch.float16"))[6:],
-            max_images=self._max_seq_len // per_image,
+            max_images=self._context_length // per_image,
             tokens_per_image=per_image,
-            context_length=self._max_seq_len,
-            max_concurrency=self._max_batch_size,
+            context_length=self._context_length,
+            max_concurrency=self._max_concurrency,
             structured_output=True,
             video=True,
         )
@@ -221,10 +221,10 @@ class TensorRtLlmPytorchEngine:
         tokens = self._media_tokens.count(media)
         account.image_tokens = tokens
         account.images_encoded = sum(_images(part) for part in media)
-        if tokens >= self._max_seq_len:
+        if tokens >= self._context_length:
             raise TooManyFrames(
                 f"{account.images_encoded} images take {tokens} tokens of a context of "
-                f"{self._max_seq_len}; use fewer frames, or raise max_seq_len"
+                f"{self._context_length}; use fewer frames, or raise context_length"
             )
         if not media:
             return {"prompt": text}

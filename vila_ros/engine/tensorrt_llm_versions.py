@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import total_ordering
 from typing import Any
 
@@ -36,7 +36,7 @@ class Version:
     release: tuple[int, int, int]
     stage: int
     number: int
-    text: str
+    text: str = field(compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Version:
@@ -69,7 +69,7 @@ class EngineApi:
     executor: ModelRunnerCpp's attribute that holds the C++ executor. max_tokens, seed: parameters
     of Request and SamplingConfig. extra_ids: whether a prompt table may tell which image a row
     belongs to, without which the KV cache of images must not be reused. finish_reasons: whether a
-    result says why it ended. visual_output: name of the visual engine's output tensor.
+    result says why it ended. mmap: whether weights can be mapped from the engine's file.
     """
 
     name: str
@@ -78,7 +78,7 @@ class EngineApi:
     seed: str
     extra_ids: bool
     finish_reasons: bool
-    visual_output: str
+    mmap: bool
 
 
 JETSON_0_12 = EngineApi(
@@ -88,7 +88,7 @@ JETSON_0_12 = EngineApi(
     seed="random_seed",
     extra_ids=False,
     finish_reasons=False,
-    visual_output="output",
+    mmap=True,
 )
 ENGINE_1_X = EngineApi(
     name="0.16 to 1.2.1",
@@ -97,14 +97,14 @@ ENGINE_1_X = EngineApi(
     seed="seed",
     extra_ids=True,
     finish_reasons=True,
-    visual_output="encoder_output",
+    mmap=False,
 )
 
 
 def engine_api(installed: str) -> EngineApi:
     """The row of an installed version. Raises Unsupported where engines cannot run."""
     version = check_runs_engines(installed)
-    return JETSON_0_12 if version < Version.parse("0.13") else ENGINE_1_X
+    return JETSON_0_12 if version.release[:2] == (0, 12) else ENGINE_1_X
 
 
 def check_runs_engines(installed: str) -> Version:
@@ -116,7 +116,7 @@ def check_runs_engines(installed: str) -> Version:
             f"removed in {FIRST_WITHOUT_ENGINES}. Install tensorrt_llm {LAST_WITH_ENGINES}, the "
             "last version that runs it, or use runtime 'tensorrt_llm_pytorch' with the model folder"
         )
-    if version < Version.parse(FIRST_WITH_ENGINES):
+    if version.release < Version.parse(FIRST_WITH_ENGINES).release:
         raise Unsupported(
             f"tensorrt_llm {installed} is older than {FIRST_WITH_ENGINES}, the first version this "
             f"package drives; install {LAST_WITH_ENGINES} (x86-64) or branch v0.12.0-jetson (Orin)"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from vila_ros.errors import InvalidCheckpoint, OutOfMemory, Unsupported
 from vila_ros.model.checkpoint import load_weights
@@ -127,13 +128,28 @@ def load_tower(
 ) -> tuple[VisionTower, Projector]:
     """Vision tower and projector with their weights."""
     with torch.device("meta"):
-        tower = VisionTower.from_config(config)
+        tower = flattened(VisionTower.from_config(config))
         projector = Projector(
             config.projector, config.mm_hidden_size, config.language.hidden_size, config.token_order
         )
     load_weights(tower, config.vision_folder, tower.published_name, dtype, place)
     load_weights(projector, config.projector_folder, str, dtype, place)
     return tower, projector
+
+
+def flattened(tower: VisionTower) -> VisionTower:
+    """The tower as transformers 5 builds it, also under transformers 4, which TensorRT-LLM pins.
+
+    There SigLIP and CLIP stand one module deeper, and bring a final norm and a head that VILA does
+    not read.
+    """
+    inner = getattr(tower.encoder, "vision_model", None)
+    if inner is not None:
+        inner.post_layernorm = nn.Identity()
+        if hasattr(inner, "head"):
+            del inner.head
+        tower.encoder = inner
+    return tower
 
 
 def _load_tower(

@@ -43,6 +43,7 @@ def brute_force(checkpoint):
         ("a red car", "a person on a bicycle", "x", "nothing"),
         tuple(f"option {i}" for i in range(60)),
         ("only one",),
+        ("e", "e!", "x"),
     ],
 )
 def test_probabilities_equal_brute_force(generator, ask, answer, images, brute_force, choices):

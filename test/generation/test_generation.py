@@ -1,6 +1,7 @@
 """Answers are those of the plain model, alone or together, and end when they should."""
 
 import dataclasses
+import math
 import threading
 import time
 
@@ -92,6 +93,21 @@ def test_static_decoding_gives_the_same_text(vila, ask, answer, plain, images, c
     asked = requests(ask, images, count=5)
     streams = [generator.submit(request) for request in asked]
     assert [answer(stream)[0] for stream in streams] == [plain(request) for request in asked]
+    generator.close()
+
+
+def test_static_steps_are_launched_ahead_of_the_host(vila, ask, answer):
+    """A lone greedy answer is told its first token; the others the step feeds itself."""
+    told = []
+
+    class Noting(StaticDecoder):
+        def decode(self, rows, tokens):
+            told.append(tokens)
+            return super().decode(rows, tokens)
+
+    generator = Generator(vila, decoder=lambda cache: Noting(vila.language_model, cache))
+    assert answer(generator.submit(ask("what?")))[1].tokens == 16
+    assert len(told) == 1
     generator.close()
 
 
@@ -203,18 +219,40 @@ def test_another_image_under_the_same_text_is_not_reused(generator, ask, answer,
     assert (last.stats.images_encoded, last.stats.images_cached) == (1, 1)
 
 
-def test_a_conversation_continues_after_its_own_answer(generator, ask, answer, plain):
-    first = ask("what is it?")
-    text, _ = answer(generator.submit(first))
+class Dictated:
+    """A constraint that leaves one token at each step."""
+
+    def __init__(self, tokens):
+        self._tokens = list(tokens)
+
+    def apply(self, logits):
+        kept = logits[self._tokens[0]].clone()
+        logits.fill_(-math.inf)
+        logits[self._tokens[0]] = kept
+
+    def accept(self, token):
+        assert token == self._tokens.pop(0)
+
+    def complete(self):
+        return not self._tokens
+
+
+def test_a_conversation_continues_after_its_own_answer(vila, generator, ask, answer, plain):
+    """Rows of the generated tokens are kept, but for the last, which was never read."""
+    words = vila.tokenizer.encode(" there is a red car on the road", add_special_tokens=False)
+    first = ask("what is it?", max_tokens=100)
+    text, before = answer(generator.submit(first, lambda: Dictated(words)))
+    assert text == " there is a red car on the road"
+    assert before.tokens == len(words)
     messages = (
         *first.messages,
-        Message("assistant", (TextPart(text),)),
+        Message("assistant", (TextPart(text.strip()),)),
         Message("user", (TextPart("and why?"),)),
     )
-    request = dataclasses.replace(first, messages=messages)
+    request = dataclasses.replace(first, messages=messages, max_tokens=16)
     text, last = answer(generator.submit(request))
     assert text == plain(request)
-    assert last.stats.cached_tokens > 10
+    assert last.stats.cached_tokens == before.stats.prompt_tokens + len(words) - 1
 
 
 # Ends
@@ -235,7 +273,16 @@ def test_cancel_ends_between_tokens(generator, ask, answer):
 
 
 def test_closing_or_dropping_the_stream_cancels(vila, ask, answer):
-    generator = Generator(vila, max_concurrency=1)
+    steps = []
+
+    class Noting(Decoder):
+        def decode(self, rows, tokens):
+            steps.append(rows)
+            return super().decode(rows, tokens)
+
+    generator = Generator(
+        vila, max_concurrency=1, decoder=lambda cache: Noting(vila.language_model, cache)
+    )
     stream = generator.submit(ask("talk", max_tokens=LONG))
     next(stream)
     stream.close()
@@ -243,6 +290,7 @@ def test_closing_or_dropping_the_stream_cancels(vila, ask, answer):
     del dropped
     # The only slot comes free although nobody reads the others to their end.
     assert answer(generator.submit(ask("and now?")))[1].tokens == 16
+    assert len(steps) < LONG
     generator.close()
 
 

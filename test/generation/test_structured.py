@@ -140,6 +140,21 @@ def test_impossible_branches_and_options_are_left_out():
     assert plain_schema(json.dumps(schema))["properties"] == {"b": {"type": "null"}}
 
 
+def test_an_answer_is_complete_when_only_its_end_may_follow(vila):
+    """So that no forward is spent on a token that is certain."""
+    grammars = Grammars(vila.tokenizer, vila.language_model.config.vocab_size, vila.stop_token_ids)
+    for schema, text, complete in [
+        ('{"const": "stop"}', '"stop"', True),
+        ('{"const": "stop"}', '"stop', False),
+        ('{"type": "integer"}', "12", False),
+        ('{"type": "object", "properties": {}}', "{}", True),
+    ]:
+        constraint = grammars.json_constraint(schema)
+        for token in vila.tokenizer.encode(text, add_special_tokens=False):
+            constraint.accept(token)
+        assert constraint.complete() == complete
+
+
 def test_a_token_against_the_grammar_is_an_error(vila):
     vocab = vila.language_model.config.vocab_size
     grammars = Grammars(vila.tokenizer, vocab, vila.stop_token_ids)

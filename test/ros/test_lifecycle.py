@@ -24,7 +24,10 @@ def unconfigured(robot, node):
         if robot.state() != "unconfigured":
             robot.transition(name)
     robot.set_parameters(
-        engine__runtime="test.doubles:EchoEngine", engine__options="{}", engine__model="echo"
+        engine__runtime="test.doubles:EchoEngine",
+        engine__options="{}",
+        engine__model="echo",
+        cameras=[""],
     )
     assert robot.state() == "unconfigured"
 
@@ -83,7 +86,6 @@ def test_cycles_leave_no_threads_files_or_processes_behind(unconfigured, node):
         children = (proc / "task" / proc.name / "children").read_text().split()
         held.append((len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))))
         assert children == []
-    robot.set_parameters(cameras=[""])
     assert held[-1] == held[1], "the first cycle may load what stays"
 
 
@@ -104,6 +106,21 @@ def test_configure_fails_with_a_reason_when_no_model_is_named(unconfigured, node
     assert not robot.transition("configure")
     assert robot.state() == "unconfigured"
     assert "on_configure failed: engine.model is empty" in node.log
+
+
+@pytest.mark.parametrize(
+    ("topic", "says"),
+    [("/front/an image", "must not contain characters"), ("/front/1st", "must not start with")],
+)
+def test_configure_fails_with_a_reason_for_a_topic_that_ros_refuses(
+    unconfigured, node, topic, says
+):
+    robot = unconfigured
+    robot.set_parameters(cameras=["front"])
+    assert robot.set_parameters(camera__front__topic=topic) == ""
+    assert not robot.transition("configure")
+    assert f"on_configure failed: camera.front.topic is '{topic}': " in node.log
+    assert says in node.log
 
 
 def test_activate_fails_with_a_reason_when_the_engine_cannot_load(unconfigured, node):
@@ -202,3 +219,20 @@ def test_a_bad_parameter_at_start_is_one_line_and_exit_status_1(robot):
     wrong_type = robot.start_node({"buffer.seconds": 10})
     assert wrong_type.ended() == 1
     assert "buffer.seconds must be a float" in wrong_type.log
+
+
+def test_activate_fails_with_a_reason_for_a_qos_override_that_ros_does_not_know(robot, node):
+    node.stop()
+    fresh = robot.start_node(
+        {
+            "cameras": ["front"],
+            "camera.front.topic": "/f",
+            "qos_overrides./f.subscription.reliability": "sometimes",
+        }
+    )
+    assert robot.transition("configure")
+    assert not robot.transition("activate")
+    assert robot.state() == "inactive"
+    assert "on_activate failed: Camera front cannot subscribe to /f" in fresh.log
+    assert "sometimes" in fresh.log
+    assert fresh.stop() == 0

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rclpy.clock import Clock
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.node import Node
 from rclpy.qos import (
     HistoryPolicy,
@@ -19,8 +20,10 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
+from vila_ros.errors import InvalidRequest
 from vila_ros.nodes.frame_receiver import FrameReceiver, ReceiverCallbackGroup
 from vila_ros.nodes.settings import CameraSettings
 from vila_ros.perception.buffer import BufferLimits, BufferStatistics, FrameBuffer
@@ -62,7 +65,10 @@ class CameraStatus:
 
 
 class Camera:
-    """One camera: its topic, its subscription while active, its buffer."""
+    """One camera: its topic, its subscription while active, its buffer.
+
+    Raises InvalidRequest for a topic name that ROS refuses.
+    """
 
     def __init__(
         self, node: Node, name: str, settings: CameraSettings, limits: BufferLimits
@@ -75,6 +81,11 @@ class Camera:
         self._clock: Clock = node.get_clock()
         self._topic = settings.topic
         self._heard = 0.0
+        try:
+            validate_full_topic_name(node.resolve_topic_name(self._topic))
+        except (RuntimeError, NameValidationException) as error:
+            reason = str(error).split(", at /")[0]  # without the place in ROS's own sources
+            raise InvalidRequest(f"camera.{name}.topic is '{self._topic}': {reason}") from None
 
     @property
     def topic(self) -> str:
@@ -84,20 +95,29 @@ class Camera:
         return str(self._node.resolve_topic_name(self._topic))
 
     def subscribe(self, group: ReceiverCallbackGroup) -> Subscription:
-        """Open the subscription: sensor data QoS, unless parameters qos_overrides.* say other."""
+        """Open the subscription: sensor data QoS, unless parameters qos_overrides.* say other.
+
+        Raises InvalidRequest when they say what ROS does not know.
+        """
         self._heard = time.monotonic()
-        self.subscription = self._node.create_subscription(
-            MESSAGE_TYPES[self.kind],
-            self._topic,
-            self._receive,
-            sensor_qos(),
-            callback_group=group,
-            # Incompatible publishers are looked up when frames are missing; the default callback
-            # would cost the executor one more entity for each camera.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            raw=True,
-        )
+        try:
+            self.subscription = self._node.create_subscription(
+                MESSAGE_TYPES[self.kind],
+                self._topic,
+                self._receive,
+                sensor_qos(),
+                callback_group=group,
+                # Incompatible publishers are looked up when frames are missing; the default
+                # callback would cost the executor one more entity for each camera.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                raw=True,
+            )
+        except (RuntimeError, ParameterException) as error:
+            raise InvalidRequest(
+                f"Camera {self.name} cannot subscribe to {self.topic}: {error}. Look at parameters "
+                f"qos_overrides.{self.topic}.subscription.*."
+            ) from error
         return self.subscription
 
     def unsubscribe(self) -> None:
@@ -172,7 +192,7 @@ class Cameras:
         return {camera.name: camera.buffer for camera in self._cameras}
 
     def activate(self) -> None:
-        """Subscribe. Raises what ROS raises for topic names and QoS overrides that it refuses."""
+        """Subscribe. Raises InvalidRequest for QoS overrides that ROS does not know."""
         try:
             group = ReceiverCallbackGroup()
             subscriptions = [camera.subscribe(group) for camera in self._cameras]

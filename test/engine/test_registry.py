@@ -45,6 +45,14 @@ def test_what_is_no_engine_is_refused(name):
         create_engine(EngineSpec(f"test.doubles:{name}", "m"))
 
 
+def test_an_engine_that_is_built_already_is_no_runtime(tmp_path, monkeypatch):
+    text = "from test.doubles import EchoEngine\nengine = EchoEngine('built')\n"
+    (tmp_path / "built_already.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InvalidRequest, match="it must be a class"):
+        create_engine(EngineSpec("built_already:engine", "m"))
+
+
 def test_a_wrong_option_names_it_and_those_there_are():
     with pytest.raises(InvalidRequest, match=r"'colour'.*It takes \(model: 'str', \*, delay"):
         create_engine(EngineSpec("test.doubles:EchoEngine", "m", {"colour": "red"}))

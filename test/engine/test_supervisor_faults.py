@@ -313,7 +313,7 @@ def test_a_worker_of_another_version_fails_the_load(supervised, tmp_path):
 
 
 def test_a_worker_that_speaks_no_protocol_is_ended(supervised, tmp_path):
-    interpreter = program(tmp_path, SEND + "(b'hello' * 100)\nsys.stdin.read()\nwhile True: pass")
+    interpreter = program(tmp_path, SEND + "(b'hello' * 100)\nimport time; time.sleep(1000)")
     policy = quick(load_attempts=1, failed_retry=NEVER)
     engine = supervised(interpreter=interpreter, load=False, policy=policy)
     with pytest.raises(EngineFailed, match="begins with b'hell'"):
@@ -324,11 +324,13 @@ NODE = """
 import sys, time
 from vila_ros.engine.interface import EngineSpec, GenerationRequest, Message, TextPart
 from vila_ros.engine.supervisor import SupervisedEngine
-engine = SupervisedEngine(EngineSpec("test.doubles:CrashingEngine", "double"))
+lines = []
+spec = EngineSpec("test.doubles:CrashingEngine", "double")
+engine = SupervisedEngine(spec, on_log=lambda level, line: lines.append(line))
 engine.load()
-stream = engine.generate(GenerationRequest("r", (Message("user", (TextPart("one !hang"),)),)))
-while next(stream).tokens < 1:
-    pass
+stream = engine.generate(GenerationRequest("r", (Message("user", (TextPart("one !freeze"),)),)))
+while "obeying !freeze" not in lines:
+    time.sleep(0.01)
 print(engine.status().worker_pid, flush=True)
 if "die" in sys.argv:
     time.sleep(1000)
@@ -336,7 +338,7 @@ if "die" in sys.argv:
 
 
 @pytest.mark.parametrize("how", ["kill -9", "end without close"])
-def test_a_worker_even_a_stuck_one_ends_with_its_node(how):
+def test_a_worker_even_a_stopped_one_ends_with_its_node(how):
     arguments = ["die"] if how == "kill -9" else []
     with subprocess.Popen(
         [sys.executable, "-c", NODE, *arguments], stdout=subprocess.PIPE, text=True

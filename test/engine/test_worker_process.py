@@ -81,7 +81,9 @@ def test_the_node_s_own_interpreter_finds_what_the_node_finds(
     assert "torch" not in told["loaded"]
 
 
-def test_the_worker_is_a_quiet_neighbour(supervised, other_python):
+def test_the_worker_is_a_quiet_neighbour(supervised, other_python, monkeypatch):
+    for name in QUIET_OPENMP:
+        monkeypatch.delenv(name, raising=False)
     engine = supervised("probe_engine:ProbeEngine", interpreter=other_python)
     told = facts(engine)
     assert told["environment"] | QUIET_OPENMP == told["environment"]

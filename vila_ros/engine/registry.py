@@ -64,7 +64,7 @@ def _not_importable(
 ) -> InvalidRequest | Unsupported:
     """Tell a wrong name from a right one whose dependencies are missing."""
     missing = error.name or ""
-    if missing and (module_name == missing or module_name.startswith(missing + ".")):
+    if f"{module_name}.".startswith(f"{missing}."):
         return InvalidRequest(
             f"The engine's runtime '{runtime}' cannot be imported: there is no module "
             f"'{missing}'. Known runtimes are {known_runtimes()}."

@@ -453,6 +453,15 @@ class TestEndingEarly:
         assert answer.total_time >= 0.05
         assert settled(perceiver).running == 0
 
+    def test_the_limit_is_named_whoever_notices_first(self, make):
+        class Punctual(EchoEngine):
+            def generate(self, request: GenerationRequest) -> Iterator[TextChunk]:
+                raise DeadlineExceeded("an engine's own words")
+
+        answer = make(Punctual("punctual")).ask(replace(WITHOUT_FRAMES, deadline=30.0))
+        assert isinstance(answer.error, DeadlineExceeded)
+        assert "The deadline of 30 s passed" in answer.error.message
+
     def test_close_ends_everything_and_all_threads(self, make):
         perceiver = make(EchoEngine("echo", delay=SLOW, max_concurrency=1))
         before = set(threading.enumerate())

@@ -271,6 +271,9 @@ class Perceiver:
         try:
             json = answer(inquiry, self._engine, self._decoder, self._messenger.tell)
             self._end(inquiry, json=json)
+        except DeadlineExceeded:
+            # The engine looked at its clock before the thread of deadlines did.
+            self._end(inquiry, _late(inquiry))
         except VilaError as error:
             self._end(inquiry, error)
         except Exception as error:
@@ -322,19 +325,20 @@ class Perceiver:
                     next_one = min((inquiry.deadline for inquiry in open_ones), default=None)
                     self._changed.wait(None if next_one is None else next_one - now)
             for inquiry in late:
-                allowed = inquiry.deadline - inquiry.accepted
-                self._stop(
-                    inquiry,
-                    DeadlineExceeded(
-                        f"The deadline of {allowed:.3g} s passed {inquiry.when}; give it more "
-                        "time, fewer frames or fewer tokens."
-                    ),
-                )
+                self._stop(inquiry, _late(inquiry))
 
     def _discard(self, frame: Frame, reason: DropReason) -> None:
         buffer = self._buffers.get(frame.camera)
         if buffer is not None:
             buffer.discard(frame, reason)
+
+
+def _late(inquiry: Inquiry) -> DeadlineExceeded:
+    allowed = inquiry.deadline - inquiry.accepted
+    return DeadlineExceeded(
+        f"The deadline of {allowed:.3g} s passed {inquiry.when}; give it more time, fewer frames or "
+        "fewer tokens."
+    )
 
 
 def _chosen(frames: list[Frame]) -> Future[list[Frame]]:

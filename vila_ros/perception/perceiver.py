@@ -336,8 +336,8 @@ class Perceiver:
 def _late(inquiry: Inquiry) -> DeadlineExceeded:
     allowed = inquiry.deadline - inquiry.accepted
     return DeadlineExceeded(
-        f"The deadline of {allowed:.3g} s passed {inquiry.when}; give it more time, fewer frames or "
-        "fewer tokens."
+        f"The deadline of {allowed:.3g} s passed {inquiry.when}; give it more time, fewer frames "
+        "or fewer tokens."
     )
 
 

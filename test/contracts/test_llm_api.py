@@ -232,7 +232,7 @@ def test_a_stop_string_is_never_begun_in_the_stream_and_ends_the_answer(engine, 
     assert chunks[-1].finish_reason is FinishReason.STOP
 
 
-def test_cancel_aborts_in_the_runtime(engine, monkeypatch):
+def test_cancel_aborts_in_the_runtime(engine, release, monkeypatch):
     monkeypatch.setenv("CONTRACT_DELAY", "0.01")
     engine.load()
     stream = engine.generate(ask("word " * 200, request_id="long"))
@@ -243,6 +243,7 @@ def test_cancel_aborts_in_the_runtime(engine, monkeypatch):
 
     with pytest.raises(Cancelled):
         list(stream)
+    assert len(release.calls("Answering.abort")) == 1
     assert text_of(engine, ask("next")).endswith("next")
 
 
@@ -256,7 +257,7 @@ def test_a_deadline_is_kept_while_the_runtime_says_nothing(engine, monkeypatch):
 
 
 def test_a_request_cancelled_while_its_images_are_encoded_is_aborted_after_that(
-    engine, monkeypatch
+    engine, release, monkeypatch
 ):
     monkeypatch.setenv("CONTRACT_VISION", "0.3")
     engine.load()
@@ -266,6 +267,14 @@ def test_a_request_cancelled_while_its_images_are_encoded_is_aborted_after_that(
 
     monkeypatch.setenv("CONTRACT_VISION", "0")
     assert text_of(engine, ask("next")).endswith("next")
+    assert len(release.calls("Answering.abort")) == 1
+
+
+def test_a_whole_answer_is_not_aborted(engine, release):
+    engine.load()
+    text_of(engine, ask("hello"))
+
+    assert release.calls("Answering.abort") == []
 
 
 def test_more_requests_than_the_batch_wait_and_are_answered(engine, monkeypatch):

@@ -66,9 +66,9 @@ class TensorRtLlmPytorchEngine:
 
     model: a VILA folder or hub id; int4 where its root has hf_quant_config.json. conversation: as
     in load_vila. max_concurrency: requests side by side. context_length: prompt and answer
-    together, tokens. kv_cache_fraction: of the GPU memory free after loading. allow_remote_code: run code
-    that the model folder brings; never needed for VILA. options: further keyword arguments of
-    tensorrt_llm.LLM.
+    together, tokens. kv_cache_fraction: of the GPU memory free after loading. allow_remote_code:
+    run code that the model folder brings; never needed for VILA. options: further keyword
+    arguments of tensorrt_llm.LLM.
     """
 
     def __init__(

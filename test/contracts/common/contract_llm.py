@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from contract_recorder import require
+from contract_recorder import contract, require
 
 PATHS = (
     ("vila1.5-3b", "vicuna_v1"),
@@ -45,6 +45,7 @@ class Answering:
         self._limit = limit
         self._abort = threading.Event()
 
+    @contract
     def abort(self) -> None:
         self._abort.set()
 

@@ -26,6 +26,7 @@ def worker():
         pass_fds=[theirs.fileno()],
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
     ) as process:
         theirs.close()
         connection = Connection(ours)
@@ -94,9 +95,12 @@ def test_it_ends_in_order_at_sigterm(worker):
 
 
 def test_a_request_before_the_model_is_loaded_is_refused(worker):
-    _, connection = worker
-    spec = codec.encode_spec(EngineSpec("test.doubles:EchoEngine", "m", {"load_time": 1000}))
+    process, connection = worker
+    options = {"load_does": "!garbage", "load_time": 1000}
+    spec = codec.encode_spec(EngineSpec("test.doubles:CrashingEngine", "m", options))
     connection.send(Kind.START, {"spec": spec, "heartbeat_interval": 0.02, "max_requests": 4})
+    while "obeying !garbage" not in process.stderr.readline():
+        pass
     ask(connection, 1, "early")
     assert "not loaded yet" in until(connection, Kind.FAILED).fields["message"]
 

@@ -66,6 +66,7 @@ class Worker:
         self._connection = connection
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._loaded = False
         self._requests: dict[int, str] = {}
         self._cancelled: set[int] = set()
         self._tokens = 0
@@ -100,6 +101,7 @@ class Worker:
             try:
                 self._engine = create_engine(spec)
                 capabilities = self._engine.load()
+                self._loaded = True
                 self._connection.send(Kind.READY, encode_capabilities(capabilities))
             except BaseException as error:
                 self._connection.send(Kind.LOAD_FAILED, encode_error(as_vila_error(error, "load")))
@@ -121,7 +123,7 @@ class Worker:
 
     def _accept(self, number: int, request: GenerationRequest) -> Engine:
         with self._lock:
-            if self._engine is None:
+            if self._engine is None or not self._loaded:
                 raise EngineDown("The engine's model is not loaded yet.")
             if len(self._requests) >= self._max_requests:
                 raise QueueFull(f"{self._max_requests} requests are in the engine, its limit.")

@@ -28,11 +28,11 @@ from lifecycle_msgs.srv import GetState
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
-from vila_ros.action import Ask
-from vila_ros.srv import Query
 
+from vila_ros.action import Ask
 from vila_ros.engine.interface import EngineSpec, GenerationRequest, Message, TextPart
 from vila_ros.engine.supervisor import SupervisedEngine
+from vila_ros.srv import Query
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = "test.doubles:EchoEngine"

@@ -10,6 +10,7 @@ takes its time to load while the recording plays: loop:=true plays it until Ctrl
 
 import os
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -27,7 +28,6 @@ from launch.substitutions import (
 from launch_ros.actions import SetParameter
 from launch_ros.substitutions import ExecutableInPackage
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vila_ros.bags.recording import open_recording
 from vila_ros.nodes.recorded_cameras import recorded_cameras
 

@@ -8,11 +8,11 @@ ros2 launch vila_ros vila.launch.py model:=/models/VILA1.5-3b profile:=rtx \
 
 import os
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vila_ros.nodes.node_arguments import (
     camera_parameters,
     parameter_file,

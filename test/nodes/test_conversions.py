@@ -8,10 +8,8 @@ pytest.importorskip("vila_ros.msg", reason="needs the built interfaces: make set
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage
-from vila_ros.action import Ask
-from vila_ros.msg import FewShotExample
-from vila_ros.srv import Query
 
+from vila_ros.action import Ask
 from vila_ros.engine.interface import GenerationStats, Stage
 from vila_ros.errors import (
     DeadlineExceeded,
@@ -19,6 +17,7 @@ from vila_ros.errors import (
     InvalidImage,
     InvalidRequest,
 )
+from vila_ros.msg import FewShotExample
 from vila_ros.nodes import conversions
 from vila_ros.nodes.conversions import (
     clean,
@@ -29,6 +28,7 @@ from vila_ros.nodes.conversions import (
     time_from,
 )
 from vila_ros.perception.types import Answer, FrameReference, Question, Sampling
+from vila_ros.srv import Query
 
 STAMP = 1_700_000_000_123_456_789
 FRAMES = (FrameReference("front", STAMP, "f"), FrameReference("rear", STAMP - 5, "r"))

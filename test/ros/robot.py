@@ -21,6 +21,7 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersA
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
+
 from vila_ros.action import Ask
 from vila_ros.msg import SceneDescription
 from vila_ros.srv import Query

@@ -9,18 +9,18 @@ from dataclasses import replace
 
 import pytest
 from builtin_interfaces.msg import Time
-from vila_ros.msg import FrameRef
-from vila_ros.srv import Query
 
 from vila_ros.bags.compressed_image import COMPRESSED_IMAGE, serialize_compressed_image
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, FRAME_ID, START_NS, write_drive
 from vila_ros.bags.writer import BagWriter
 from vila_ros.errors import ErrorCode, InvalidRequest
+from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.screen import Screen, plain
 from vila_ros.nodes.recorded_cameras import recorded_cameras
+from vila_ros.srv import Query
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from vila_ros.srv import Query
 
 from test.ros.robot import ROOT, TIMEOUT
+from vila_ros.srv import Query
 
 LAUNCH_FILE = ROOT / "launch" / "vila.launch.py"
 

@@ -8,10 +8,10 @@ import pytest
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage
-from vila_ros.msg import FewShotExample
 
 from test.ros.camera_publisher import encode
 from vila_ros.errors import ErrorCode
+from vila_ros.msg import FewShotExample
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 DELAY = 0.05

@@ -89,7 +89,8 @@ class Settings:
     engine_runtime: str = parameter(
         "engine.runtime",
         "torch",
-        "What runs the model: torch, or package.module:Class of an Engine of your own.",
+        "What runs the model: torch, openai_http, tensorrt_llm_engine, tensorrt_llm_pytorch, or "
+        "package.module:Class of an Engine of your own.",
         **_AT_REST,
     )
     engine_model: str = parameter(

@@ -194,12 +194,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         added = measure_added(given.questions, given.delay, Path(name))
         killed = kill_one_of_two(given.delay, Path(name))
-    result: dict[str, object] = {"benchmark": "http_engine", "target_added_ms": TARGET_ADDED * 1e3}
+    figures: dict[str, object] = {}
     for way, seconds in added.items():
         median = statistics.median(seconds)
         worst = sorted(seconds)[int(0.95 * (len(seconds) - 1))]
         print(f"{way:12} adds {1e3 * median:6.2f} ms at the median, {1e3 * worst:6.2f} at p95")
-        result[f"added_ms_{way.replace(' ', '_')}"] = round(1e3 * median, 3)
+        figures[f"added_ms_{way.replace(' ', '_')}"] = round(1e3 * median, 3)
     print(f"one of two servers killed: {killed}")
     kept = not any(
         killed[key]
@@ -211,8 +211,12 @@ def main() -> int:
         )
     )
     met = kept and all(statistics.median(each) <= TARGET_ADDED for each in added.values())
-    result.update(killed, targets_met=met)
-    print(json.dumps(result))
+    figures.update(killed)
+    target = {
+        "added_ms": f"<= {TARGET_ADDED * 1e3:.0f} at the median",
+        "one of two killed": "all answered or failed by a code within their deadline, none twice",
+    }
+    print(json.dumps({"name": "http_engine", "figures": figures, "target": target, "ok": met}))
     return 0 if met else 1
 
 

@@ -18,7 +18,9 @@ demo: setup
 	@$(ENV) python -m vila_ros.nodes.demo $(if $(BAG),--bag "$(BAG)") $(if $(MODEL),--model "$(MODEL)")
 
 bench: setup
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(ENV) python $$script || exit 1; done
+	@failed=; for script in benchmarks/[a-z]*.py; do echo "== $$script"; \
+	$(ENV) python $$script || failed="$$failed $$script"; done; \
+	if [ -n "$$failed" ]; then echo "missed their targets:$$failed"; exit 1; fi
 
 clean:
 	rm -rf build install log .venv .setup.lock

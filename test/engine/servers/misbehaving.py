@@ -402,8 +402,10 @@ def half_then_empty_events(handler, body, words):
 
 
 def half_then_disconnect(handler, body, words):
+    """Closes in the middle of the body, in order: a reset would discard what the client has not
+    read yet, so that whether it ever saw the first half would be left to chance."""
     half(handler, words)
-    handler.hang_up()
+    handler.close_connection = True
 
 
 def half_then_end(handler, body, words):

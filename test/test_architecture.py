@@ -17,7 +17,7 @@ PACKAGE = ROOT / "vila_ros"
 LAYERS = {
     "nodes": 0, "cli": 0, "web": 0,
     "perception": 1, "memory": 1, "bags": 1, "datasets": 1, "evaluation": 1, "annotation": 1,
-    "training": 1,
+    "training": 1, "simulation": 1, "fleet": 1,
     "engine": 2,
     "model": 3, "quantization": 3,
 }  # fmt: skip

@@ -300,8 +300,11 @@ def test_a_deadline_ends_an_answer_that_takes_longer(engine, release, monkeypatc
     monkeypatch.setenv("CONTRACT_DELAY", "60")
     engine.load()
 
-    with pytest.raises(DeadlineExceeded):
-        list(engine.generate(ask("slow", deadline=time.monotonic() + 0.3)))
+    for allowed in (0.3, 3.0, 20.0):
+        with pytest.raises(DeadlineExceeded):
+            list(engine.generate(ask("slow", deadline=time.monotonic() + allowed)))
+        if release.calls("Executor.enqueue_request"):  # else a busy machine did not come so far
+            break
     assert len(release.calls("Executor.cancel_request")) == 1
 
 

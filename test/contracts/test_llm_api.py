@@ -262,8 +262,9 @@ def test_a_request_cancelled_while_its_images_are_encoded_is_aborted_after_that(
     monkeypatch.setenv("CONTRACT_VISION", "0.3")
     engine.load()
 
-    with pytest.raises(DeadlineExceeded):
-        text_of(engine, ask(RED, "what", deadline=time.monotonic() + 0.05))
+    while not release.calls("LLM.generate_async"):  # which a busy machine may not reach in time
+        with pytest.raises(DeadlineExceeded):
+            text_of(engine, ask(RED, "what", deadline=time.monotonic() + 0.05))
 
     monkeypatch.setenv("CONTRACT_VISION", "0")
     assert text_of(engine, ask("next")).endswith("next")

@@ -19,6 +19,7 @@ from vila_ros.engine.interface import (
 )
 from vila_ros.engine.supervision import SupervisionPolicy
 from vila_ros.engine.supervisor import SupervisedEngine
+from vila_ros.errors import EngineDown
 
 PATIENCE = 60.0
 NUMBERS = itertools.count()
@@ -47,6 +48,19 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, "the state did not come"
         time.sleep(0.01)
+
+
+def answers_again(engine: SupervisedEngine) -> None:
+    """Wait until it answers. With short limits a busy machine may cost it more than one restart."""
+
+    def answers() -> bool:
+        try:
+            engine.load()
+            return text_of(engine.generate(request("next"))) == "next"
+        except EngineDown:
+            return False
+
+    wait_until(answers)
 
 
 @pytest.fixture

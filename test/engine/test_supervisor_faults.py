@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from test.engine.conftest import request, text_of, wait_until
+from test.engine.conftest import answers_again, request, text_of, wait_until
 from vila_ros.engine.supervision import EngineState, SupervisionPolicy
 from vila_ros.errors import (
     Cancelled,
@@ -96,16 +96,14 @@ def test_a_stopped_worker_is_found_by_its_silence(supervised):
     engine = supervised(policy=quick(heartbeat_timeout=1.0))
     with pytest.raises(EngineDown, match="no sign of life for 1 s"):
         text_of(engine.generate(request("one !freeze")))
-    engine.load()
-    assert text_of(engine.generate(request("next"))) == "next"
+    answers_again(engine)
 
 
 def test_a_request_without_progress_ends_the_worker(supervised):
     engine = supervised(policy=quick(stall_timeout=0.5))
     with pytest.raises(EngineDown, match=r"no progress with the request 'stuck' for 0.5 s"):
         text_of(engine.generate(request("one !hang", request_id="stuck")))
-    engine.load()
-    assert text_of(engine.generate(request("next"))) == "next"
+    answers_again(engine)
 
 
 def test_an_engine_that_begins_no_request_ends_the_worker(supervised):
@@ -115,7 +113,7 @@ def test_an_engine_that_begins_no_request_ends_the_worker(supervised):
 
 
 def test_a_request_that_waits_while_others_progress_is_not_stalled(supervised):
-    engine = supervised(delay=0.05, max_concurrency=1, policy=quick(stall_timeout=0.5))
+    engine = supervised(delay=0.1, max_concurrency=1, policy=quick(stall_timeout=2.0))
     first = engine.generate(request(" ".join(["word"] * 25)))
     second = engine.generate(request("next"))
     assert text_of(first).endswith("word")
@@ -124,12 +122,18 @@ def test_a_request_that_waits_while_others_progress_is_not_stalled(supervised):
 
 
 def test_a_stuck_worker_holds_no_request_past_its_deadline_and_is_replaced(supervised):
-    engine = supervised(policy=quick(stall_timeout=0.5))
-    with pytest.raises(DeadlineExceeded, match="1 tokens were generated"):
-        text_of(engine.generate(request("one !hang", deadline=time.monotonic() + 0.2)))
-    wait_until(lambda: engine.status().restarts == 1)
-    engine.load()
-    assert text_of(engine.generate(request("next"))) == "next"
+    lines = []
+    engine = supervised(
+        policy=quick(stall_timeout=0.5), on_log=lambda level, line: lines.append(line)
+    )
+    ends = []
+    while "obeying !hang" not in lines:  # which a busy machine may not reach in time
+        with pytest.raises((DeadlineExceeded, EngineDown)) as end:
+            text_of(engine.generate(request("one !hang", deadline=time.monotonic() + 0.2)))
+        ends.append(end.type)
+    assert DeadlineExceeded in ends
+    wait_until(lambda: engine.status().restarts >= 1)
+    answers_again(engine)
 
 
 def test_a_thread_that_is_deaf_to_cancel_is_found_while_other_requests_progress(supervised):

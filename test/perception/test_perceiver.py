@@ -416,13 +416,17 @@ class TestEndingEarly:
         assert settled(perceiver).running == 0
 
     def test_the_deadline_ends_it_while_it_waits_and_while_the_engine_hangs(self, make):
-        engine = DeafEngine()
-        perceiver = make(engine)
-        running = Asked(perceiver, replace(WITHOUT_FRAMES, deadline=0.2)).reached(Stage.GENERATING)
-        waiting = Asked(perceiver, replace(WITHOUT_FRAMES, deadline=0.1))
-        assert isinstance(waiting.answer.error, DeadlineExceeded)
-        assert "deadline of 0.1 s passed while it waited" in waiting.answer.error.message
-        assert isinstance(running.answer.error, DeadlineExceeded)
+        for allowed in (0.2, 2.0, 20.0):
+            engine = DeafEngine()
+            perceiver = make(engine)
+            running = Asked(perceiver, replace(WITHOUT_FRAMES, deadline=allowed))
+            waiting = Asked(perceiver, replace(WITHOUT_FRAMES, deadline=0.1))
+            assert isinstance(waiting.answer.error, DeadlineExceeded)
+            assert "deadline of 0.1 s passed while it waited" in waiting.answer.error.message
+            assert isinstance(running.answer.error, DeadlineExceeded)
+            if running.answer.text:  # else a busy machine did not begin in time
+                break
+            engine.released.set()
         assert "while its answer was written" in running.answer.error.message
         assert running.answer.text == "word"
         assert engine.cancelled == [running.ticket.request_id]

@@ -132,10 +132,11 @@ class ServerPool:
 
     async def check(self, server: Server) -> None:
         """Ask a server how it is, and which models it has."""
+        busy = server.in_flight > 0
         try:
             await asyncio.wait_for(self._check(server), self._check_timeout)
         except asyncio.TimeoutError:
-            if server.in_flight:
+            if busy or server.in_flight:
                 return  # It may be busy with them, and they have their own limits of time.
             message = (
                 f"Server {server.url} did not answer within {self._check_timeout:g} s; check that "

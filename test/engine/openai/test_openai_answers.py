@@ -165,8 +165,11 @@ def test_closing_the_stream_disconnects(connect, server, user):
 )
 def test_the_deadline_holds_wherever_the_server_is_slow(connect, server, user, behaviour):
     engine = connect(behaviour)
-    with pytest.raises(DeadlineExceeded):
-        list(engine.generate(ask("x", deadline=time.monotonic() + 0.3)))
+    for allowed in (0.3, 3.0, 15.0):
+        with pytest.raises(DeadlineExceeded):
+            list(engine.generate(ask("x", deadline=time.monotonic() + allowed)))
+        if server.entries("asked", user):  # else a busy machine did not come to ask in time
+            break
     assert server.wait_for("disconnected", user=user)
 
 

@@ -12,7 +12,9 @@ from test.engine.openai.conftest import answer, ask
 from test.engine.servers.process import ServerProcess
 from vila_ros.errors import Cancelled, EngineDown, EngineFailed, QueueFull, VilaError
 
-FAST = {"first_token_timeout": 0.3, "stall_timeout": 5.0}
+# What a server that hangs is given. One that is well but slow, as on a busy machine, may be cut off
+# by it too, so there are attempts to spare.
+SHORT = {"first_token_timeout": 0.3, "retries": 30}
 
 
 def finished(server, user):
@@ -21,13 +23,19 @@ def finished(server, user):
 
 @pytest.mark.parametrize(
     "behaviour",
-    ["fails*2", "bad_gateway*2", "not_ready*1", "disconnect*2", "too_many*1", "hang*1"],
+    ["fails*2", "bad_gateway*2", "not_ready*1", "disconnect*2", "too_many*1"],
 )
 def test_a_passing_failure_is_tried_again(connect, server, user, behaviour):
-    text, _ = answer(connect(behaviour, **FAST), ask("hello"))
+    text, _ = answer(connect(behaviour), ask("hello"))
     assert text == "hello"
     attempts = int(behaviour[-1]) + 1
     assert len(server.entries("asked", user)) == attempts
+
+
+def test_a_silence_that_passes_is_tried_again(connect, server, user):
+    text, _ = answer(connect("hang*1", **SHORT), ask("hello"))
+    assert text == "hello"
+    assert len(server.entries("asked", user)) >= 2
 
 
 def test_attempts_are_bounded(connect, server, user):
@@ -44,11 +52,9 @@ def test_retry_after_is_honoured(connect, server, user):
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun(connect, server, user):
-    engine = connect("too_many")
-    begin = time.monotonic()
-    with pytest.raises(QueueFull):
-        answer(engine, ask("hello", deadline=begin + 0.7))
-    assert time.monotonic() < begin + 0.7
+    engine = connect("come_back_in_20_seconds")
+    with pytest.raises(QueueFull):  # and not DeadlineExceeded
+        answer(engine, ask("hello", deadline=time.monotonic() + 15.0))
     assert len(server.entries("asked", user)) == 1
 
 
@@ -71,7 +77,7 @@ def test_once_text_has_come_nothing_is_tried_again(connect, server, user, behavi
     "behaviour", ["fails", "no_access", "disconnect", "hang", "page", "too_many", "no_model"]
 )
 def test_another_server_steps_in(connect, server, user, behaviour):
-    engine = connect(behaviour, "ok", **FAST)
+    engine = connect(behaviour, "ok", **(SHORT if behaviour == "hang" else {}))
     for number in range(4):
         assert answer(engine, ask(f"q{number}"))[0] == f"q{number}"
     good = [entry for entry in server.entries("finished", user) if "/ok/" in entry["path"]]
@@ -118,6 +124,7 @@ def test_a_failed_server_is_not_asked_again_while_another_one_is_busy_but_well(
 
 def test_a_server_that_is_too_busy_for_a_check_is_not_given_up(connect, caplog):
     engine = connect("single_minded", check_interval=0.1, check_timeout=0.1)
+    caplog.clear()
     assert answer(engine, ask("hello"))[0] == "hello"
     assert "is avoided" not in caplog.text
 

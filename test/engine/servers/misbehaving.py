@@ -453,6 +453,10 @@ def too_many(handler, body, words):
     handler.reply(429, {"error": {"message": "rate limit"}}, Retry_After="1")
 
 
+def come_back_in_20_seconds(handler, body, words):
+    handler.reply(429, {"error": {"message": "rate limit"}}, Retry_After="20")
+
+
 def come_back_in_an_hour(handler, body, words):
     handler.reply(429, {"error": {"message": "rate limit"}}, Retry_After="3600")
 

@@ -79,6 +79,12 @@ def stage(name: str, key: str, work: object, says: str) -> None:
     print(f"[setup] {name} done in {time.monotonic() - started:.0f} s", flush=True)
 
 
+def imports(module: str) -> bool:
+    """Whether this interpreter, as it is sourced, can import a module."""
+    command = [sys.executable, "-c", f"import {module}"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
 def check_machine(ros_distro: str) -> None:
     """Refuse early, with the fix, what would fail late."""
     version = sys.version_info[:2]
@@ -95,6 +101,12 @@ def check_machine(ros_distro: str) -> None:
         raise SetupError(
             f"ROS 2 wheels exist for Linux on x86_64, not for {sys.platform} {os.uname().machine}. "
             "On a Jetson source its own ROS 2 (source /opt/ros/…/setup.bash) and run this again."
+        )
+    if ros_distro and not imports("rclpy"):
+        raise SetupError(
+            f"ROS 2 {ros_distro} is sourced (ROS_DISTRO), but {sys.executable} cannot import its "
+            "rclpy. Name the interpreter it was built for: make PYTHON=/usr/bin/python3 …; or do "
+            "without it: env -u ROS_DISTRO make …"
         )
     missing = [tool for tool in ("cc", "c++") if not shutil.which(tool)]
     if missing:
@@ -135,12 +147,13 @@ def install(requirements: list[Path], ros_distro: str) -> None:
     A sourced ROS 2 keeps its own numpy and OpenCV: its message packages and cv_bridge were compiled
     against them, and another major version of numpy would abort at import.
     """
+    forget_half_installed()
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     provided = {"numpy": "numpy", "opencv-python-headless": "cv2"} if ros_distro else {}
     for file in requirements:
         lines = file.read_text().splitlines()
         for package, module in provided.items():
-            if subprocess.run([sys.executable, "-c", f"import {module}"]).returncode == 0:
+            if imports(module):
                 lines = [line for line in lines if not line.startswith(f"{package}==")]
         kept = STAMPS / file.name
         kept.write_text("\n".join(lines) + "\n")
@@ -155,6 +168,16 @@ def install(requirements: list[Path], ros_distro: str) -> None:
             constraints.write_text(f"numpy=={version}\n")
             command += ["-c", str(constraints)]
     run("pip", command)
+
+
+def forget_half_installed() -> None:
+    """Let pip install anew what it was killed over.
+
+    It takes a package for installed by its metadata, and writes the list of its files last.
+    """
+    for metadata in VENV.glob("lib/python*/site-packages/*.dist-info"):
+        if not (metadata / "RECORD").is_file():
+            shutil.rmtree(metadata)
 
 
 def mend_wheels() -> None:

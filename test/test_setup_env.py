@@ -45,6 +45,24 @@ def test_an_interrupted_stage_is_repeated(setup_env):
     assert done
 
 
+def test_a_package_over_which_pip_was_killed_is_installed_anew(setup_env):
+    site = setup_env.VENV / "lib" / "python3.11" / "site-packages"
+    for name, files in (("whole-1", ("METADATA", "RECORD")), ("half-1", ("METADATA",))):
+        (site / f"{name}.dist-info").mkdir(parents=True)
+        for file in files:
+            (site / f"{name}.dist-info" / file).touch()
+    setup_env.forget_half_installed()
+    assert [path.name for path in site.iterdir()] == ["whole-1.dist-info"]
+
+
+def test_a_sourced_ros_of_another_interpreter_is_refused_before_anything_is_installed(
+    setup_env, monkeypatch
+):
+    monkeypatch.setattr(setup_env, "imports", lambda module: False)
+    with pytest.raises(setup_env.SetupError, match=r"ROS 2 jazzy is sourced.*rclpy.*PYTHON="):
+        setup_env.check_machine("jazzy")
+
+
 def test_a_failing_command_shows_the_end_of_its_output(setup_env):
     command = [sys.executable, "-c", "print('the reason'); raise SystemExit(3)"]
     with pytest.raises(setup_env.SetupError, match=r"(?s)status 3.*the reason.*to resume"):

@@ -58,10 +58,6 @@ class CameraPublisher:
             if time.monotonic() > end:
                 raise TimeoutError(f"{topic} has not {count} subscription(s)")
             time.sleep(0.01)
-        if count:
-            # The other side learns of the match by itself, and what is published best effort before
-            # is lost; nothing tells a publisher when that is over.
-            time.sleep(1.0)
 
     def image(self, topic, stamp_ns, color=(255, 0, 0), frame_id="optical", **fields):
         pixels = np.full((HEIGHT, WIDTH, 3), color, np.uint8)

@@ -278,6 +278,33 @@ class Robot:
             f"{count} frames {key} of {camera}",
         )
 
+    def link(self, publisher, topic, camera, command="image"):
+        """Wait until the node's camera hears what the publisher sends.
+
+        The node learns of a publisher by itself, later than the publisher of the node; what is sent
+        best effort before is lost. So images are sent until it has counted one. They have no stamp,
+        for which it drops them.
+        """
+        publisher.do("matched", topic=topic)
+        part = f"cameras/{camera}"
+        self.fresh_diagnostic(part)
+        before = int(self.value(part, "received"))
+
+        def is_heard():
+            publisher.do(command, topic=topic, stamp_ns=0)
+            return int(self.value(part, "received")) > before
+
+        self.wait_for(is_heard, f"{camera} is heard")
+        # The last ones are still on their way, and would be counted as what a test sends.
+        self.wait_for(lambda: self._is_quiet(part), f"{camera} is quiet")
+
+    def _is_quiet(self, part):
+        counts = []
+        for _ in range(2):
+            self.fresh_diagnostic(part)
+            counts.append(self.value(part, "received"))
+        return counts[0] == counts[1]
+
     def _note(self, message):
         for status in message.status:
             self.statuses[status.name] = status

@@ -34,9 +34,9 @@ def node(robot):
 def camera(robot, node):
     robot.activate()
     camera = robot.start_camera()
-    for topic, kind in TOPICS.values():
+    for name, (topic, kind) in TOPICS.items():
         camera.do("advertise", topic=topic, kind=kind)
-        camera.do("matched", topic=topic)
+        robot.link(camera, topic, name, "image" if kind == "image" else "file")
     return camera
 
 
@@ -155,6 +155,6 @@ def test_an_inactive_node_receives_nothing(robot, camera):
     assert status.level == DiagnosticStatus.STALE
     assert robot.value("cameras/front", "frames held") == "0"
     robot.activate()
-    camera.do("matched", topic=TOPICS["front"][0])
+    robot.link(camera, TOPICS["front"][0], "front")
     camera.do("image", topic=TOPICS["front"][0], stamp_ns=time.time_ns())
     robot.wait_for_frames("front", 1, "frames held")

@@ -26,7 +26,7 @@ def camera(robot):
     robot.activate()
     camera = robot.start_camera()
     camera.do("advertise", topic=TOPIC)
-    camera.do("matched", topic=TOPIC)
+    robot.link(camera, TOPIC, "front")
     return camera
 
 
@@ -101,7 +101,6 @@ def test_a_description_never_delays_a_question(robot, camera):
         == ""
     )
     robot.activate()
-    camera.do("matched", topic=TOPIC)
 
     def is_describing():
         send(camera)

@@ -47,13 +47,13 @@ def node(robot, servers, camera):
         }
     )
     robot.activate()
-    camera.do("matched", topic=IMAGE)
+    robot.link(camera, IMAGE, "front")
     return node
 
 
 def test_a_question_about_a_camera_is_answered_by_the_server(robot, servers, camera, node):
     camera.do("image", topic=IMAGE, stamp_ns=time.time_ns(), color=[200, 10, 60])
-    robot.wait_for_frames("front", 1)
+    robot.wait_for_frames("front", 1, "frames held")
     goal = robot.ask(prompt="what is there?", max_frames=1)
     status, result = goal.result()
     assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, ErrorCode.NONE)

@@ -40,8 +40,8 @@ def stamps(robot, node):
     camera = robot.start_camera()
     camera.do("advertise", topic="/front/image_raw")
     camera.do("advertise", topic="/rear/image_raw/compressed", kind="compressed")
-    camera.do("matched", topic="/front/image_raw")
-    camera.do("matched", topic="/rear/image_raw/compressed")
+    robot.link(camera, "/front/image_raw", "front")
+    robot.link(camera, "/rear/image_raw/compressed", "rear", "file")
     newest = time.time_ns()
     stamps = [newest - 2 * 10**9, newest - 10**9, newest]
     for stamp in stamps:

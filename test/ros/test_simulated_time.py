@@ -18,7 +18,7 @@ def camera(robot):
     camera = robot.start_camera()
     camera.do("advertise", topic=TOPIC)
     camera.do("advertise", topic="/clock", kind="clock")
-    camera.do("matched", topic=TOPIC)
+    robot.link(camera, TOPIC, "front")
     camera.do("matched", topic="/clock")
     return camera
 

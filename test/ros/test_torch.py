@@ -36,7 +36,7 @@ def active(robot, tmp_path_factory):
 def stamp(active):
     camera = active.start_camera()
     camera.do("advertise", topic=TOPIC)
-    camera.do("matched", topic=TOPIC)
+    active.link(camera, TOPIC, "front")
     stamp = time.time_ns()
     camera.do("image", topic=TOPIC, stamp_ns=stamp)
     active.wait_for_frames("front", 1, "frames held")

@@ -30,7 +30,8 @@ class ServerProcess:
     def entries(self, event=None, user=None, probes=False):
         """The log's entries, in order."""
         text = self.log.read_text() if self.log.exists() else ""
-        found = [json.loads(line) for line in text.splitlines()]
+        # A line that is being written may be seen in part.
+        found = [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
         return [
             entry
             for entry in found

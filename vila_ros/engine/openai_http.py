@@ -152,9 +152,16 @@ class OpenAiHttpEngine:
 
     def _submit(self, call: Call) -> Future[None]:
         try:
-            return self._loop.submit(self._run(call))
+            future = self._loop.submit(self._run(call))
         except RuntimeError:
             raise Cancelled("The engine was closed.") from None
+        # close() may end the loop before _run has begun, which then cannot say so itself.
+        future.add_done_callback(
+            lambda done: call.outbox.put(Cancelled("The engine was closed."))
+            if done.cancelled()
+            else None
+        )
+        return future
 
     def _hand_out(self, call: Call) -> Iterator[TextChunk]:
         if call.cancelled and call.future is not None:

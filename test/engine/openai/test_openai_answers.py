@@ -193,6 +193,37 @@ def test_close_ends_what_is_under_way(connect, server, user):
         list(engine.generate(ask("y")))
 
 
+def test_a_question_that_comes_while_the_engine_closes_is_not_left_waiting(connect):
+    engine = connect("ok")
+    held, go_on, errors = threading.Event(), threading.Event(), []
+
+    async def hold_the_loop():
+        held.set()
+        go_on.wait()
+
+    def run():
+        with pytest.raises(Cancelled) as caught:
+            list(engine.generate(ask("x")))
+        errors.append(caught.value)
+
+    engine._loop.submit(hold_the_loop())
+    held.wait()
+    asker = threading.Thread(target=run, daemon=True)
+    asker.start()
+    while not any(call.future for call in list(engine._calls.values())):
+        time.sleep(0.001)
+    # What close() does last; the question was not there yet when it looked for those to cancel.
+    closing = threading.Thread(target=engine._loop.stop)
+    closing.start()
+    while not engine._loop._stopped:
+        time.sleep(0.001)
+    with engine._loop._lock:
+        go_on.set()
+    for thread in (closing, asker):
+        thread.join()
+    assert errors
+
+
 def test_further_questions_wait_inside(connect, server, user):
     engine = connect("slow", max_concurrency=1)
     answers = []

@@ -236,6 +236,15 @@ def test_the_command_names_what_failed(capsys: pytest.CaptureFixture[str]):
     assert "FAILED vila15_s2_mlp_downsample_70px/one_image projection: differs by" in table
 
 
+def test_the_command_checks_the_other_folders_where_one_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["parity", str(tmp_path), str(VILA15_S2)]) == 1
+    table = capsys.readouterr().out
+    assert f"FAILED {tmp_path}: {tmp_path} holds no .npz file" in table
+    assert "vila15_s2_mlp_downsample_70px/one_image" in table
+
+
 # Folders of other forms, written by a plain implementation that shares no code with the package
 
 

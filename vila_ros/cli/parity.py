@@ -27,20 +27,25 @@ def run(args: argparse.Namespace) -> int:
     """Print a table; 1 if anything differs or could not be checked."""
     import torch
 
+    from vila_ros.errors import VilaError
     from vila_ros.model.parity import check_folder
 
     torch.set_num_threads(1)
     reports: list[FileReport] = []
+    unreadable: list[str] = []
     for folder in args.folders:
-        reports += check_folder(
-            folder,
-            args.tolerance,
-            token_order=args.token_order,
-            conversation=args.conversation,
-        )
+        try:
+            reports += check_folder(
+                folder,
+                args.tolerance,
+                token_order=args.token_order,
+                conversation=args.conversation,
+            )
+        except VilaError as error:  # the other folders are checked all the same
+            unreadable.append(f"FAILED {folder}: {error.message}")
     for line in format_table(reports):
         print(line)
-    failures = [
+    failures = unreadable + [
         f"FAILED {name_of(report)} {check.stage}: {check.failure}"
         for report in reports
         for check in report.checks

@@ -101,9 +101,7 @@ class Background:
                 np.where(rays[..., 1] > 0, self._ahead / rays[..., 1], np.inf),
                 np.where(rays[..., 0] < 0, -self._beside[0] / rays[..., 0], np.inf),
                 np.where(rays[..., 0] > 0, self._beside[1] / rays[..., 0], np.inf),
-                np.where(
-                    rays[..., 2] > 0, (self._high - camera.height) / rays[..., 2], np.inf
-                ),
+                np.where(rays[..., 2] > 0, (self._high - camera.height) / rays[..., 2], np.inf),
             ]
         nearest = np.stack(reach).argmin(0)
         far = np.minimum(np.stack(reach).min(0), _FAR)
@@ -111,7 +109,8 @@ class Background:
         z = camera.height + rays[..., 2] * far
         floor = self._floor(x, y, things)
         grain = self._grain[
-            (np.where(nearest == 1, x, y) * 5).astype(np.int32) & 255, (z * 5).astype(np.int32) & 255
+            (np.where(nearest == 1, x, y) * 5).astype(np.int32) & 255,
+            (z * 5).astype(np.int32) & 255,
         ]
         wall = self._wall * (1.0 + 0.12 * (grain[..., None] - 0.5))
         light = _float([1.0, 0.95, 0.82, 0.88, 1.05])[nearest][..., None]

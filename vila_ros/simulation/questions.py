@@ -56,7 +56,7 @@ class Questioner:
         self._truth = frames[-1]
         self._shown = shown(self._truth)
         self._unclear = {thing.kind for thing in unclear(self._truth)}
-        counts = {kind: 0 for kind in KINDS}
+        counts = dict.fromkeys(KINDS, 0)
         for thing in self._shown:
             counts[thing.kind] += 1
         self._counts = counts
@@ -101,7 +101,7 @@ class Questioner:
         }
         return [kind for kind in KINDS if kind not in there]
 
-    def presence(self) -> tuple[str, str] | None:
+    def _ask_presence(self) -> tuple[str, str] | None:
         present = [kind for kind in KINDS if self._counts[kind]]
         absent = self._absent()
         wanted = self._even()
@@ -110,7 +110,7 @@ class Questioner:
             return None
         return self._put(wording.PRESENCE, self._pick(kinds)), self._yes(wanted)
 
-    def color_presence(self) -> tuple[str, str] | None:
+    def _ask_color_presence(self) -> tuple[str, str] | None:
         wanted = self._even()
         thing = self._one([each for each in self._shown if each.kind not in self._unclear])
         if thing is None:
@@ -128,7 +128,7 @@ class Questioner:
             if color not in taken and (self._rare or color != HELD_OUT[kind])
         ]
 
-    def side_presence(self) -> tuple[str, str] | None:
+    def _ask_side_presence(self) -> tuple[str, str] | None:
         thing = self._one(self._lone)
         if thing is None or (where := side(thing)) is None:
             return None
@@ -137,24 +137,24 @@ class Questioner:
         templates = wording.SIDE_PRESENCE[asked]
         return self._put(templates, thing.kind, color), self._yes(asked == where)
 
-    def color(self) -> tuple[str, str] | None:
+    def _ask_color(self) -> tuple[str, str] | None:
         thing = self._one(self._lone)
         return None if thing is None else (self._put(wording.COLOR, thing.kind), thing.color)
 
-    def side(self) -> tuple[str, str] | None:
+    def _ask_side(self) -> tuple[str, str] | None:
         thing = self._one(self._lone)
         if thing is None or (where := side(thing)) is None:
             return None
         color = thing.color if self._chance.random() < 0.3 else ""
         return self._put(wording.SIDE, thing.kind, color), where
 
-    def distance(self) -> tuple[str, str] | None:
+    def _ask_distance(self) -> tuple[str, str] | None:
         thing = self._one(self._lone)
         if thing is None or (near := nearness(thing)) is None:
             return None
         return self._put(wording.DISTANCE, thing.kind), near
 
-    def count(self) -> tuple[str, str] | None:
+    def _ask_count(self) -> tuple[str, str] | None:
         kinds = [kind for kind in KINDS if self._counts[kind] and kind not in self._unclear]
         if not kinds:
             return None
@@ -162,7 +162,7 @@ class Questioner:
         kind = max(kinds, key=lambda each: self._counts[each] + self._chance.random() * 0.5)
         return self._put(wording.COUNT, kind), str(self._counts[kind])
 
-    def what(self) -> tuple[str, str] | None:
+    def _ask_what(self) -> tuple[str, str] | None:
         if self._unclear or any(side(thing) is None for thing in self._shown):
             return None
         where = self._pick(SIDES)
@@ -171,7 +171,7 @@ class Questioner:
             return None
         return self._pick(wording.WHAT[where]), _named(there[0]) if there else "nothing"
 
-    def nearest(self) -> tuple[str, str] | None:
+    def _ask_nearest(self) -> tuple[str, str] | None:
         if not self._shown or self._unclear:
             return None
         first, *rest = self._shown
@@ -179,10 +179,10 @@ class Questioner:
             return None
         return self._pick(wording.NEAREST), _named(first)
 
-    def caption(self) -> tuple[str, str] | None:
+    def _ask_caption(self) -> tuple[str, str] | None:
         return self._pick(wording.CAPTION), describe(self._truth)
 
-    def place(self) -> tuple[str, str] | None:
+    def _ask_place(self) -> tuple[str, str] | None:
         place = self._truth.place
         if self._chance.random() < 0.4:
             return self._pick(wording.PLACE), wording.PLACE_ANSWERS[place]
@@ -190,7 +190,7 @@ class Questioner:
             return self._pick(wording.INDOORS), self._yes(place == ROOM)
         return self._pick(wording.ON_ROAD), self._yes(place == ROAD)
 
-    def json(self) -> tuple[str, str] | None:
+    def _ask_json(self) -> tuple[str, str] | None:
         thing = self._one(self._lone)
         if thing is None or self._unclear:
             return None
@@ -202,9 +202,7 @@ class Questioner:
                 ("How many {} are there? Answer in JSON.", "Count {} as JSON.",
                  "Give the number of {} as JSON.")
             ).format(listed(names))  # fmt: skip
-            counts = {
-                name: self._counts[kind] for name, kind in zip(names, kinds, strict=True)
-            }
+            counts = {name: self._counts[kind] for name, kind in zip(names, kinds, strict=True)}
             return asked, json.dumps(counts)
         fields = {"kind": thing.kind, "color": thing.color, "side": rough_side(thing)}
         first = int(self._chance.integers(0, 2))
@@ -231,14 +229,14 @@ class Questioner:
         movers = self._movers()
         return movers[self._chance.integers(len(movers))] if movers else None
 
-    def motion(self) -> tuple[str, str] | None:
+    def _ask_motion(self) -> tuple[str, str] | None:
         found = self._mover()
         if found is None:
             return None
         thing, did = found
         return self._put(wording.MOTION, thing.kind), wording.MOTIONS[did][0]
 
-    def motion_check(self) -> tuple[str, str] | None:
+    def _ask_motion_check(self) -> tuple[str, str] | None:
         found = self._mover()
         if found is None:
             return None
@@ -248,10 +246,10 @@ class Questioner:
         asked = did if wanted else self._pick(others)
         return self._put(wording.MOTIONS[asked][2], thing.kind), self._yes(wanted)
 
-    def appears(self) -> tuple[str, str] | None:
+    def _ask_appears(self) -> tuple[str, str] | None:
         return self._which("appears", wording.APPEARS)
 
-    def leaves(self) -> tuple[str, str] | None:
+    def _ask_leaves(self) -> tuple[str, str] | None:
         return self._which("leaves", wording.LEAVES)
 
     def _which(self, wanted: str, templates: Sequence[str]) -> tuple[str, str] | None:
@@ -267,10 +265,10 @@ class Questioner:
             return None
         return self._pick(templates), _named(there[0]) if there else "nothing"
 
-    def clip_caption(self) -> tuple[str, str] | None:
+    def _ask_clip_caption(self) -> tuple[str, str] | None:
         return self._pick(wording.CLIP_CAPTION), describe_clip(self._frames)
 
-    def drives(self) -> tuple[str, str] | None:
+    def _ask_drives(self) -> tuple[str, str] | None:
         return self._pick(wording.DRIVES), self._yes(drives(self._frames))
 
 
@@ -318,26 +316,26 @@ def _placed(thing: SeenThing) -> str:
 
 _Maker = Callable[[Questioner], tuple[str, str] | None]
 _MAKERS: Mapping[str, _Maker] = {
-    "presence": Questioner.presence,
-    "color presence": Questioner.color_presence,
-    "side presence": Questioner.side_presence,
-    "color": Questioner.color,
-    "side": Questioner.side,
-    "distance": Questioner.distance,
-    "count": Questioner.count,
-    "what": Questioner.what,
-    "nearest": Questioner.nearest,
-    "caption": Questioner.caption,
-    "place": Questioner.place,
-    "json": Questioner.json,
+    "presence": Questioner._ask_presence,
+    "color presence": Questioner._ask_color_presence,
+    "side presence": Questioner._ask_side_presence,
+    "color": Questioner._ask_color,
+    "side": Questioner._ask_side,
+    "distance": Questioner._ask_distance,
+    "count": Questioner._ask_count,
+    "what": Questioner._ask_what,
+    "nearest": Questioner._ask_nearest,
+    "caption": Questioner._ask_caption,
+    "place": Questioner._ask_place,
+    "json": Questioner._ask_json,
 }
 _CLIP_MAKERS: Mapping[str, _Maker] = {
-    "motion": Questioner.motion,
-    "motion check": Questioner.motion_check,
-    "appears": Questioner.appears,
-    "leaves": Questioner.leaves,
-    "clip caption": Questioner.clip_caption,
-    "drives": Questioner.drives,
+    "motion": Questioner._ask_motion,
+    "motion check": Questioner._ask_motion_check,
+    "appears": Questioner._ask_appears,
+    "leaves": Questioner._ask_leaves,
+    "clip caption": Questioner._ask_clip_caption,
+    "drives": Questioner._ask_drives,
 }
 TASKS = tuple(_MAKERS)
 CLIP_TASKS = tuple(_CLIP_MAKERS)

@@ -84,14 +84,15 @@ def clip_scene(seed: int, held_out: bool = False, frames: int | None = None) -> 
         for _ in range(chance.choice([1, 2, 2, 3]))
     ]
     painted = [
-        (_painted(start, number, chance, held_out), end)
-        for number, (start, end) in enumerate(ways)
+        (_painted(start, number, chance, held_out), end) for number, (start, end) in enumerate(ways)
     ]
     views = []
     for index in range(count):
         part = index / (count - 1)
         moved = tuple(
-            replace(start, x=start.x + (end.x - start.x) * part, y=start.y + (end.y - start.y) * part)
+            replace(
+                start, x=start.x + (end.x - start.x) * part, y=start.y + (end.y - start.y) * part
+            )
             for start, end in painted
         )
         here = replace(camera, y=driven * part)
@@ -127,9 +128,7 @@ def _kinds(chance: np.random.Generator) -> list[str]:
     return [str(kind) for kind in chance.choice(KINDS, int(chance.integers(1, 5)))]
 
 
-def _painted(
-    thing: Thing, number: int, chance: np.random.Generator, held_out: bool
-) -> Thing:
+def _painted(thing: Thing, number: int, chance: np.random.Generator, held_out: bool) -> Thing:
     rare = HELD_OUT[thing.kind]
     color = str(chance.choice([color for color in COLORS if color != rare]))
     if held_out and chance.random() < 0.5:

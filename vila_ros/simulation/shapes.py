@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ def _turned(profile: list[tuple[float, float]], sides: int, at: Rgb = (0.0, 0.0,
     """(radius, z) pairs from low to high turned about the upright axis; smooth around it."""
     angles = np.arange(sides) * 2 * math.pi / sides
     faces = []
-    for (r0, z0), (r1, z1) in zip(profile, profile[1:], strict=False):
+    for (r0, z0), (r1, z1) in pairwise(profile):
         for a, b in zip(angles, np.roll(angles, -1), strict=True):
             corners = [
                 (r0 * math.cos(a), r0 * math.sin(a), z0),
@@ -148,8 +149,7 @@ def _car() -> Shape:
     wheels = []
     for y in (-0.95, 0.95):
         ring = [
-            (y + 0.31 * math.cos(a), 0.31 + 0.31 * math.sin(a))
-            for a in np.arange(12) * math.pi / 6
+            (y + 0.31 * math.cos(a), 0.31 + 0.31 * math.sin(a)) for a in np.arange(12) * math.pi / 6
         ]
         wheels += [_prism(ring, -0.80, -0.60, axis=0), _prism(ring, 0.60, 0.80, axis=0)]
     lamps = [_box(0.28, 0.06, 0.14, (x, -1.58, 0.55)) for x in (-0.52, 0.52)]
@@ -247,7 +247,9 @@ def _ball() -> Shape:
     center = np.array([0, 0, radius], np.float32)
     smooth = (part.vertices - center) / radius
     return Shape(
-        (Part(part.vertices, smooth, part.indices, None),), (2 * radius, 2 * radius, 2 * radius), 0.98
+        (Part(part.vertices, smooth, part.indices, None),),
+        (2 * radius, 2 * radius, 2 * radius),
+        0.98,
     )
 
 

@@ -35,7 +35,7 @@ def hidden(thing: SeenThing) -> bool:
 
 
 def side(thing: SeenThing) -> str | None:
-    """left, ahead or right in the picture; None between two of them."""
+    """Where it is in the picture: left, ahead or right; None between two of them."""
     if thing.column < 0.4:
         return LEFT
     if 0.42 <= thing.column <= 0.58:
@@ -44,14 +44,14 @@ def side(thing: SeenThing) -> str | None:
 
 
 def rough_side(thing: SeenThing) -> str:
-    """left, ahead or right, also where it is not clear."""
+    """Where it is: left, ahead or right, also where it is not clear."""
     if thing.column < 0.41:
         return LEFT
     return AHEAD if thing.column <= 0.59 else RIGHT
 
 
 def nearness(thing: SeenThing) -> str | None:
-    """near or far; None between the two."""
+    """Whether it is near or far; None between the two."""
     if thing.distance <= _NEAR_METRES:
         return NEAR
     return FAR if thing.distance >= _FAR_METRES else None

@@ -71,7 +71,7 @@ class CellHeads(nn.Module):
         embeddings: torch.Tensor,
         labels: CellLabels,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """projected [B, 64, H], the language model's embeddings [V, H], labels [B, 64].
+        """Takes projected [B, 64, H], the language model's embeddings [V, H], labels [B, 64].
 
         Returns the loss, and the share of things' cells whose kind and colour are right.
         """

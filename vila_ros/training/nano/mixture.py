@@ -106,4 +106,3 @@ def tasks_for(record: SceneRecord, captions: bool) -> Mapping[str, float]:
     if captions:
         return CLIP_CAPTIONS if is_clip(record) else CAPTIONS
     return MOTION_TASKS if is_clip(record) else PICTURE_TASKS
-

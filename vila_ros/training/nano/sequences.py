@@ -29,7 +29,7 @@ IMAGE_ID = -200
 IGNORE = -100
 _CAMERAS = ("front camera", "camera", "front left camera", "rear camera", "head camera",
             "left camera", "right camera", "usb camera")  # fmt: skip
-_SYSTEMS = ("You are the eyes of a robot.", "Answer briefly.", "Answer in as few words as possible.",
+_SYSTEMS = ("You are the eyes of a robot.", "Answer briefly.", "Answer in few words.",
             "You look through the camera of a robot.")  # fmt: skip
 
 

@@ -46,8 +46,9 @@ def test_a_thing_shows_in_its_color_where_it_stands(renderer, kind):
 
 
 def test_what_stands_behind_another_thing_is_hidden(renderer):
-    things = [thing(number=0, y=3.0), thing("ball", "blue", number=1, y=9.0)]
-    _, truth = renderer.draw(Surroundings("road", 2), PLAIN, things)
+    things = [thing(number=0, y=3.0), thing("ball", "blue", number=1, y=6.0)]
+    low = Camera(height=0.5, noise=0.0)
+    _, truth = renderer.draw(Surroundings("road", 2), low, things)
     assert [seen.number for seen in truth.things] == [0, 1]
     assert truth.things[0].visible > 0.9
     assert truth.things[1].visible < 0.1

@@ -182,7 +182,8 @@ def report(outcome: Outcome, out: Path) -> None:
         for miner in {reason.miner for reason in candidate.reasons}
     )
     looked = f" of {outcome.frames} frames" if outcome.frames else ""
-    print(f"{len(outcome.candidates)} candidates{looked}")
+    count = len(outcome.candidates)
+    print(f"{count} candidate{'s' * (count != 1)}{looked}")
     for miner, count in miners.most_common():
         print(f"{count:8}  {miner}")
     print(f"review them: vila review {out}")

@@ -16,6 +16,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,9 +126,10 @@ class LocalServer:
         self._server.serve_forever(poll_interval=0.2)
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving; connections that are kept open end as well."""
         self._server.shutdown()
         self._server.server_close()
+        self._server.end_connections()
 
 
 class _Server(ThreadingHTTPServer):
@@ -135,6 +137,23 @@ class _Server(ThreadingHTTPServer):
     # Another process must not take the port over while this one has it.
     allow_reuse_port = False
     request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(address, handler)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.discard(request)
+
+    def end_connections(self) -> None:
+        """End those that browsers keep open for their next request."""
+        for connection in list(self._connections):
+            with suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("connection ended", exc_info=True)

@@ -34,6 +34,7 @@ export class Form {
       this.#heading("Scene", null, null),
       this.#text("Description and explanation", "summary", working.summary, (text) => (working.summary = text)),
       this.#text("Driving suggestion", "suggestion", working.suggestion, (text) => (working.suggestion = text)),
+      this.#text("Note to colleagues", "note", working.note, (text) => (working.note = text), 2000),
       this.#heading("Regions", working.regions.length, null),
       make("div", { id: "regions" }, this.#regions()),
       this.#heading("What matters", null, null),
@@ -72,11 +73,11 @@ export class Form {
     return make("h2", {}, text, count === null ? null : make("span", { class: "count-of" }, count || ""), action);
   }
 
-  #text(label, name, value, write) {
+  #text(label, name, value, write, most = 8000) {
     const area = make("textarea", {
       id: `field-${name}`,
       rows: 1,
-      maxlength: 8000,
+      maxlength: most,
       oninput: () => {
         write(area.value);
         grow(area);

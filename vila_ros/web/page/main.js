@@ -35,6 +35,7 @@ const saving = new Saving({
     if (state === "failed") toast(why);
   },
   value: () => working.value(),
+  note: () => working.note,
   reviewer: () => byId("reviewer").value.trim(),
   saved: (id, review) => {
     queue.update(id, review.verdict, review.revision);
@@ -107,7 +108,7 @@ async function open(id) {
   byId("empty").hidden = true;
   byId("conflict").hidden = true;
   saving.open(id, found.review);
-  working.load(found.review.annotation);
+  working.load(found.review.annotation, found.review.note);
   byId("elsewhere").hidden = true;
   canvas.open(found.width, found.height);
   canvas.setAway(false);
@@ -171,12 +172,12 @@ async function undo() {
   if (candidate?.id !== id) await open(id);
   if (candidate?.id !== id || !candidate.review.undoable) return;
   const review = await saving.decide("undo");
-  if (review) show(review.annotation);
+  if (review) show(review);
 }
 
-// Show another annotation of the same candidate.
-function show(annotation) {
-  working.load(annotation);
+// Show another state of the same candidate.
+function show({ annotation, note }) {
+  working.load(annotation, note);
   canvas.choose(null, false);
   canvas.render();
   form.render();
@@ -244,7 +245,7 @@ byId("take-theirs").addEventListener("click", () => {
   candidate.review = review;
   saving.open(candidate.id, review);
   queue.update(candidate.id, review.verdict, review.revision);
-  show(review.annotation);
+  show(review);
 });
 byId("reviewer").addEventListener("change", () => remember("reviewer", byId("reviewer").value.trim()));
 addEventListener("pagehide", () => saving.leave());

@@ -16,9 +16,9 @@ const SAYS = {
 };
 
 export class Saving {
-  // tell(state, text): how it stands. value(): the annotation now. reviewer(): whose it is.
-  constructor({ tell, value, reviewer, saved, conflict }) {
-    Object.assign(this, { tell, value, reviewer, onSaved: saved, onConflict: conflict });
+  // tell(state, text): how it stands. value(), note(): what is on the page. reviewer(): whose it is.
+  constructor({ tell, value, note, reviewer, saved, conflict }) {
+    Object.assign(this, { tell, value, note, reviewer, onSaved: saved, onConflict: conflict });
     this.id = null;
     this.revision = 0;
     this.dirty = false;
@@ -80,7 +80,10 @@ export class Saving {
 
   #decision(action) {
     const decision = { id: this.id, action, revision: this.revision, reviewer: this.reviewer() };
-    if (action !== "undo" && this.dirty) decision.annotation = this.value();
+    if (action !== "undo" && this.dirty) {
+      decision.annotation = this.value();
+      decision.note = this.note();
+    }
     return decision;
   }
 

@@ -8,19 +8,24 @@ const SAME_STEP_MS = 1200;
 export class Working {
   constructor(groups) {
     this.groups = groups;
-    this.load({});
+    this.load({}, "");
   }
 
   // Take an annotation in CODA-LM's structure; what could be undone before is forgotten.
-  load(annotation) {
-    this.#read(annotation);
-    this.steps = [JSON.stringify(this.value())];
+  load(annotation, note) {
+    this.#read({ annotation, note });
+    this.steps = [this.#now()];
     this.step = 0;
     this.lastPlace = "";
     this.lastTime = 0;
   }
 
-  #read(annotation) {
+  #now() {
+    return JSON.stringify({ annotation: this.value(), note: this.note });
+  }
+
+  #read({ annotation, note }) {
+    this.note = note;
     const general = annotation.general_perception || {};
     this.general = Object.fromEntries(
       this.groups.map((group) => [group, (general[group] || []).map((item) => ({ ...item }))]),
@@ -61,7 +66,7 @@ export class Working {
 
   // Note that something was changed. place: typing on in one place is one step. True if so.
   changed(place = "") {
-    const now = JSON.stringify(this.value());
+    const now = this.#now();
     if (now === this.steps[this.step]) return false;
     const goesOn = place && place === this.lastPlace && Date.now() - this.lastTime < SAME_STEP_MS;
     this.steps.length = this.step + 1;

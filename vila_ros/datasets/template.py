@@ -127,16 +127,15 @@ def fill(text: str, values: Mapping[str, Value], words: Mapping[str, Words]) -> 
     return None if missing else filled
 
 
-def read_template(path: Path) -> Template:
-    """The template of a file. Raises InvalidTemplate."""
+def read_template_text(path: Path) -> str:
+    """The text of a template's file. Raises InvalidTemplate."""
     try:
         size = path.stat().st_size
         if size > MAX_TEMPLATE_BYTES:
             raise InvalidTemplate(f"{path}: {size} bytes; a template has at most 1 MiB.")
-        text = path.read_text()
+        return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidTemplate(f"{path}: cannot be read ({error}).") from error
-    return parse_template(text, str(path))
 
 
 def parse_template(text: str, name: str = "template") -> Template:

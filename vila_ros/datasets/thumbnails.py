@@ -1,0 +1,108 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A few samples of each task with small pictures, for the page that shows what was exported."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vila_ros.datasets.records import Clip, ExportedSample
+
+FILE = "preview.jsonl"
+A_TASK = 24
+"""Samples of a task that are kept for the page."""
+_SIDE = 320
+_QUALITY = 70
+_PICTURES = 8  # of a sample
+
+
+def write_thumbnails(
+    folder: Path, samples: Sequence[ExportedSample], place: str, seed: int
+) -> None:
+    """preview.jsonl: samples spread over a task's, each with its pictures as data URLs."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault((sample.split, sample.rule), []).append(index)
+    share = max(1, A_TASK // max(1, len(groups)))
+    places = sorted(index for group in groups.values() for index in spread(group, share))
+    chosen = [samples[index] for index in places[:A_TASK]]
+    with (folder / FILE).open("w", encoding="utf-8") as file:
+        for sample in chosen:
+            file.write(json.dumps(_row(folder, sample, place), ensure_ascii=False) + "\n")
+
+
+def spread(samples: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` elements, evenly from the first to the last."""
+    if len(samples) <= count:
+        return list(samples)
+    places = np.linspace(0, len(samples) - 1, count).round().astype(int)
+    return [samples[place] for place in places]
+
+
+def _row(folder: Path, sample: ExportedSample, place: str) -> dict[str, Any]:
+    order = []
+    for turn in sample.turns:
+        for part in turn.parts:
+            order += list(part.frames) if isinstance(part, Clip) else (
+                [part] if isinstance(part, int) else []
+            )  # fmt: skip
+    pictures = [
+        data_url(folder / "media" / Path(sample.media[index].file).relative_to(place))
+        for index in spread(order, _PICTURES)
+    ]
+    return {
+        "id": sample.id,
+        "split": sample.split,
+        "source": sample.source,
+        "rule": sample.rule,
+        "kind": sample.kind,
+        "recording": sample.recording,
+        "turns": [[turn.role, _text(turn.parts)] for turn in sample.turns],
+        "frames": [
+            {
+                "camera": media.camera,
+                "topic": media.topic,
+                "stamp_ns": str(media.stamp_ns),
+                "size": f"{media.width}x{media.height}",
+                "file": media.file,
+                "copied": media.copied,
+                "blurred": media.blurred,
+            }
+            for media in spread([sample.media[index] for index in order], _PICTURES)
+        ],
+        "count": len(order),
+        "values": dict(sample.values),
+        "provenance": dict(sample.provenance),
+        "annotated": sample.annotation is not None,
+        "pictures": pictures,
+    }
+
+
+def _text(parts: Sequence[Any]) -> str:
+    return "".join(
+        part if isinstance(part, str) else " ▶ " if isinstance(part, Clip) else f" [{part + 1}] "
+        for part in parts
+    ).strip()
+
+
+def data_url(path: Path) -> str:
+    """A small JPEG of a picture file."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return thumbnail_url(picture)
+
+
+def thumbnail_url(picture: np.ndarray) -> str:
+    """A small JPEG of a picture, uint8 BGR [H, W, 3]."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

@@ -55,6 +55,10 @@ class InvalidRecording(InvalidRequest):
     """A recording that cannot be read, or one that cannot be written."""
 
 
+class UnusableFolder(InvalidRequest):
+    """An output folder of another run, or one that cannot be written."""
+
+
 class UnknownCamera(VilaError):
     """A camera that the node does not have."""
 

@@ -119,7 +119,9 @@ def _complete(
         **statistics.summary(),
     }
     write_preview(folder.path / PREVIEW, options.name, summary, outputs)
-    format_of(options.format).write(Export(folder.path, options.name, samples, outputs, adopt))
+    format_of(options.format).write(
+        Export(folder.path, options.name, samples, outputs, adopt, asdict(options.lerobot))
+    )
     with whole_file(folder.path / STATISTICS) as file:
         file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
     return summary

@@ -28,14 +28,14 @@ button,select,input{font:inherit;color:inherit;background:var(--card);border:1px
 border-radius:8px;padding:6px 12px}
 button{cursor:pointer}button:hover{border-color:var(--accent)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:20px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:12px;margin-top:20px}
 .tile,.panel,.sample{background:var(--card);border:1px solid var(--line);border-radius:12px;
 box-shadow:var(--shade)}
 .tile{padding:14px 16px}.tile b{display:block;font-size:24px;letter-spacing:-.02em}
 .tile span{color:var(--soft);font-size:13px}
 .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px}
 .panel{padding:16px;min-width:0}
-.bar{display:grid;grid-template-columns:minmax(60px,38%) 1fr auto;gap:8px;align-items:center;
+.bar{display:grid;grid-template-columns:minmax(60px,46%) 1fr auto;gap:8px;align-items:center;
 font-size:13px;margin:5px 0}
 .bar .name{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .bar .track{height:10px;border-radius:5px;background:var(--line);display:flex;overflow:hidden}
@@ -167,8 +167,10 @@ panel("Samples by rule",bars(table(sum.by_rule)));
 panel("Samples by source",bars(table(sum.by_source)));
 panel("Samples by media",bars(table(sum.by_kind)));
 panel("Sizes of pictures",bars(Object.entries(sum.sizes).map(([k,v])=>[k,[v]])));
-panel("Words in answers",...columns(sum.answer_words.count,"1",
- `${sum.answer_words.from.at(-1)} and more`,"Answers by their number of words"));
+const words=sum.answer_words,end=words.count.reduce((last,c,i)=>c?i:last,0)+1;
+panel("Words in answers",...columns(words.count.slice(0,end),"1",end<words.count.length?
+ `fewer than ${words.from[end]}`:`${words.from.at(-1)} and more`,
+ "Answers by their number of words"));
 for(const[name,v]of Object.entries(sum.values))
  panel(`Value: ${name} (mean ${short(v.mean)})`,...columns(v.histogram,short(v.low),short(v.high),
   `Course of ${name}`));

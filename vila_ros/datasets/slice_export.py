@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotated_drafts
@@ -79,14 +79,14 @@ def export_slice(task: SliceTask, folder: Path) -> dict[str, Any]:
 
     The same for the same task. Raises InvalidRequest, InvalidRecording, BlurFailed, ExportFailed.
     """
-    recording = _open(task.path, task.rate)
+    recording = open_kept(task.path, task.rate)
     warnings_before = len(recording.warnings)
     threads = _HOOK_THREADS if task.hook else task.threads or os.cpu_count() or 1
     media = MediaFolder(
         folder / MEDIA, task.place, task.name, Encoding(task.quality, task.hook), threads
     )
     try:
-        pass_ = _Pass(task, recording, media)
+        pass_ = SamplePass(task, recording, media)
         pass_.read()
         samples = list(pass_.samples())
     finally:
@@ -105,11 +105,28 @@ def export_slice(task: SliceTask, folder: Path) -> dict[str, Any]:
     }
 
 
-class _Pass:
-    """One pass over a stretch: which frames are wanted, then what was made of them."""
+class PictureStore(Protocol):
+    """Where the pictures of samples go."""
 
-    def __init__(self, task: SliceTask, recording: Recording, media: MediaFolder) -> None:
+    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Future[Outcome]:
+        """Take a frame; the result is its file, or why there is none."""
+
+
+class SamplePass:
+    """One pass over a stretch: which frames are wanted, then what was made of them.
+
+    each_frame: told of every frame of the stretch, wanted or not.
+    """
+
+    def __init__(
+        self,
+        task: SliceTask,
+        recording: Recording,
+        media: PictureStore,
+        each_frame: Callable[[Camera, Shot], None] | None = None,
+    ) -> None:
         self._task, self._recording, self._media = task, recording, media
+        self._each_frame = each_frame
         self._cameras = {
             topic: Camera(name, topic, MessageKind(kind)) for name, topic, kind in task.cameras
         }
@@ -121,12 +138,12 @@ class _Pass:
         self.frames = 0
         self._first_ns, self._last_ns = task.start_ns, task.end_ns - 1
         template = _template(task.template)
-        self._values = TopicValues(template.values, recording)
+        self.values = TopicValues(template.values, recording)
         self._source = TemplateSource(
             template,
             task.name,
             tuple(self._cameras.values()),
-            self._values,
+            self.values,
             origin_ns=task.origin_ns,
             seed=task.seed,
             clips=f"{task.place}/{CLIPS}",
@@ -140,12 +157,12 @@ class _Pass:
 
     def read(self) -> None:
         """The pass itself."""
-        wanted = set(self._cameras) | self._values.topics
+        wanted = set(self._cameras) | self.values.topics
         first, last = self._first_ns - self._gap_ns, self._last_ns + self._gap_ns
         for message in self._recording.messages(wanted, first, last):
             camera = self._cameras.get(message.topic)
             if camera is None:
-                self._values.add(message)
+                self.values.add(message)
                 continue
             if not self._first_ns <= message.stamp_ns <= self._last_ns:
                 continue
@@ -181,12 +198,14 @@ class _Pass:
                 continue
             yield replace(sample, split=part)
         self.left_out = +self.left_out
-        if self._values.unreadable:
-            self.left_out["unreadable value"] += self._values.unreadable
+        if self.values.unreadable:
+            self.left_out["unreadable value"] += self.values.unreadable
 
     def _take(self, camera: Camera, shot: Shot) -> None:
         if self._task.start_ns <= shot.recorded_ns < self._task.end_ns:
             self.frames += 1
+            if self._each_frame is not None:
+                self._each_frame(camera, shot)
             for draft in self._source.draft_of(shot):
                 self._add(draft)
         future = None
@@ -253,7 +272,7 @@ class _Pass:
         return found
 
 
-def _open(path: str, rate: float | None) -> Recording:
+def open_kept(path: str, rate: float | None) -> Recording:
     """The recording; kept for the next task, as looking through a tub or a cut file takes time."""
     return _opened(path, rate, _state(Path(path)))
 

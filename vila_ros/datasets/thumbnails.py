@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from vila_ros.datasets.records import Clip, ExportedSample
+from vila_ros.datasets.records import Clip, ExportedSample, MediaFile, Part
 
 FILE = "preview.jsonl"
 A_TASK = 24
@@ -23,19 +23,23 @@ _QUALITY = 70
 _PICTURES = 8  # of a sample
 
 
-def write_thumbnails(
-    folder: Path, samples: Sequence[ExportedSample], place: str, seed: int
-) -> None:
-    """preview.jsonl: samples spread over a task's, each with its pictures as data URLs."""
+def choose(samples: Sequence[ExportedSample]) -> list[ExportedSample]:
+    """Samples for the page, spread over a task's and its rules."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, sample in enumerate(samples):
         groups.setdefault((sample.split, sample.rule), []).append(index)
     share = max(1, A_TASK // max(1, len(groups)))
     places = sorted(index for group in groups.values() for index in spread(group, share))
-    chosen = [samples[index] for index in places[:A_TASK]]
+    return [samples[index] for index in places[:A_TASK]]
+
+
+def write_thumbnails(
+    folder: Path, chosen: Sequence[ExportedSample], picture_of: Callable[[MediaFile], str]
+) -> None:
+    """preview.jsonl: samples with their pictures as data URLs, which picture_of gives."""
     with (folder / FILE).open("w", encoding="utf-8") as file:
         for sample in chosen:
-            file.write(json.dumps(_row(folder, sample, place), ensure_ascii=False) + "\n")
+            file.write(json.dumps(_row(sample, picture_of), ensure_ascii=False) + "\n")
 
 
 def spread(samples: Sequence[Any], count: int) -> list[Any]:
@@ -46,17 +50,14 @@ def spread(samples: Sequence[Any], count: int) -> list[Any]:
     return [samples[place] for place in places]
 
 
-def _row(folder: Path, sample: ExportedSample, place: str) -> dict[str, Any]:
+def _row(sample: ExportedSample, picture_of: Callable[[MediaFile], str]) -> dict[str, Any]:
     order = []
     for turn in sample.turns:
         for part in turn.parts:
             order += list(part.frames) if isinstance(part, Clip) else (
                 [part] if isinstance(part, int) else []
             )  # fmt: skip
-    pictures = [
-        data_url(folder / "media" / Path(sample.media[index].file).relative_to(place))
-        for index in spread(order, _PICTURES)
-    ]
+    pictures = [picture_of(sample.media[index]) for index in spread(order, _PICTURES)]
     return {
         "id": sample.id,
         "split": sample.split,
@@ -64,7 +65,7 @@ def _row(folder: Path, sample: ExportedSample, place: str) -> dict[str, Any]:
         "rule": sample.rule,
         "kind": sample.kind,
         "recording": sample.recording,
-        "turns": [[turn.role, _text(turn.parts)] for turn in sample.turns],
+        "turns": [[turn.role, _text(turn.parts, len(order))] for turn in sample.turns],
         "frames": [
             {
                 "camera": media.camera,
@@ -85,11 +86,15 @@ def _row(folder: Path, sample: ExportedSample, place: str) -> dict[str, Any]:
     }
 
 
-def _text(parts: Sequence[Any]) -> str:
-    return "".join(
-        part if isinstance(part, str) else " ▶ " if isinstance(part, Clip) else f" [{part + 1}] "
-        for part in parts
-    ).strip()
+def _text(parts: Sequence[Part], pictures: int) -> str:
+    """A turn with marks where its pictures stand, if there are several."""
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, int) and pictures > 1:
+            text += f"[{part + 1}]"
+    return text.strip()
 
 
 def data_url(path: Path) -> str:

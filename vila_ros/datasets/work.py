@@ -9,7 +9,7 @@ from typing import Any
 
 from vila_ros.datasets.records import read_samples, write_samples
 from vila_ros.datasets.slice_export import SAMPLES, export_slice, slice_from_json
-from vila_ros.datasets.thumbnails import write_thumbnails
+from vila_ros.datasets.thumbnails import choose, data_url, write_thumbnails
 from vila_ros.datasets.writing.formats import format_of
 from vila_ros.fleet.types import Task
 
@@ -35,6 +35,10 @@ def export_task(task: Task, folder: Path) -> dict[str, Any]:
                 value["left_out"][why] = value["left_out"].get(why, 0) + 1
         write_samples(folder / SAMPLES, kept)
         value["samples"] = len(kept)
-    write_thumbnails(folder, kept, part.place, part.seed)
+    write_thumbnails(
+        folder,
+        choose(kept),
+        lambda media: data_url(folder / "media" / Path(media.file).relative_to(part.place)),
+    )
     value["packed"] = writer.pack(folder, kept, part.place)
     return value

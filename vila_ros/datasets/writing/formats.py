@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ class Export:
     out: the export's folder, where media lie already. name: of the data set.
     samples: all that the format takes, in order, read from disk at each call.
     adopt: moves a task's file or folder to a place in the export, if it was not moved before.
+    options: of the format.
     """
 
     out: Path
@@ -40,6 +41,7 @@ class Export:
     samples: Callable[[], Iterator[ExportedSample]]
     outputs: Sequence[TaskOutput]
     adopt: Callable[[Path, str], None]
+    options: Mapping[str, Any]
 
 
 class Format(Protocol):

@@ -95,8 +95,9 @@ def describe(report: ExportReport) -> str:
     numbers, pictures = report.statistics["samples"], report.statistics["pictures"]
     lines = [
         f"{numbers['train']} samples for training, {numbers['val']} for validation",
-        f"{pictures['files']} pictures, {pictures['bytes'] / 1e6:.1f} MB: "
-        f"{pictures['copied']} copied, {pictures['encoded']} encoded, "
+        f"{pictures['files']} pictures, "
+        + (f"{pictures['bytes'] / 1e6:.1f} MB: " if pictures["bytes"] else "in videos: ")
+        + f"{pictures['copied']} copied, {pictures['encoded']} encoded, "
         f"{pictures['blurred']} blurred",
     ]
     lines += [f"{count} left out: {why}" for why, count in report.statistics["left_out"].items()]

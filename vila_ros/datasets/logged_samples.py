@@ -97,7 +97,7 @@ def logged_drafts(
         if answer.problem:
             yield answer.problem
             continue
-        picks = []
+        picks: list[Pick] = []
         for name, stamp in answer.frames:
             camera = _camera(name, cameras)
             if camera is None:

@@ -252,7 +252,7 @@ def _tasks(
     logged: bool,
     annotations: Mapping[str, list[FrameAnnotation]],
 ) -> list[Task]:
-    tasks = []
+    tasks: list[Task] = []
     whole = options.format == "lerobot"  # an episode's video cannot be cut into tasks
     for recording in recordings:
         seconds = (recording.end_ns - recording.start_ns) / 1e9

@@ -33,6 +33,7 @@ from vila_ros.datasets.writing.lerobot_tables import (
     camera_feature,
     merged_statistics,
     placed,
+    table_statistics,
     task_table,
     write_table,
 )
@@ -94,17 +95,17 @@ class LeRobot:
                 "action is there; LeRobot needs them together."
             )
         cameras, fps = _common(sources)
-        rows = []
+        rows, statistics = [], []
         first = 0
         for number, source in enumerate(sources):
-            rows.append(self._episode(export, source, number, first, cameras, fps, options))
+            row, figures = self._episode(export, source, number, first, cameras, fps, options)
+            rows.append(row)
+            statistics.append(figures)
             first += source.about["length"]
         meta = export.out / "meta"
         write_table(meta / "episodes/chunk-000/file-000.parquet", pa.Table.from_pylist(rows))
         write_table(meta / "tasks.parquet", task_table([options["task"] or DEFAULT_TASK]))
-        _write_json(
-            meta / "stats.json", merged_statistics([source.about["stats"] for source in sources])
-        )
+        _write_json(meta / "stats.json", merged_statistics(statistics))
         train = sum(source.about["split"] == "train" for source in sources)
         info = _info(sources, cameras, fps, options, first)
         info["splits"] = {
@@ -123,13 +124,11 @@ class LeRobot:
         cameras: dict[str, list[int]],
         fps: int,
         options: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Put an episode in its place; returns its row of meta/episodes."""
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put an episode in its place; returns its row of meta/episodes, and its statistics."""
         folder, length = source.output.folder, source.about["length"]
-        table = pq.read_table(folder / f"{source.number}.parquet")
-        write_table(
-            export.out / file_name("data", number, "parquet"), placed(table, number, first, 0)
-        )
+        table = placed(pq.read_table(folder / f"{source.number}.parquet"), number, first, 0)
+        write_table(export.out / file_name("data", number, "parquet"), table)
         row: dict[str, Any] = {
             "episode_index": number,
             "tasks": [options["task"] or DEFAULT_TASK],
@@ -151,10 +150,11 @@ class LeRobot:
             row[f"videos/{key}/file_index"] = number % CHUNK
             row[f"videos/{key}/from_timestamp"] = 0.0
             row[f"videos/{key}/to_timestamp"] = length / fps
-        for feature, figures in source.about["stats"].items():
+        statistics = {**table_statistics(table), **source.about["pixels"]}
+        for feature, figures in statistics.items():
             for figure, value in figures.items():
                 row[f"stats/{feature}/{figure}"] = value
-        return row
+        return row, statistics
 
 
 def _recording(output: TaskOutput) -> str:

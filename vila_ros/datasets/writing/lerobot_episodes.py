@@ -35,7 +35,6 @@ from vila_ros.datasets.writing.lerobot_tables import (
     STATE,
     camera_feature,
     frame_table,
-    table_statistics,
 )
 from vila_ros.datasets.writing.lerobot_video import EpisodeVideo
 from vila_ros.engine.interface import RgbImage
@@ -139,7 +138,7 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
             {
                 "split": episode.split,
                 "length": len(episode.values),
-                "stats": {**table_statistics(table), **videos.statistics[number]},
+                "pixels": videos.statistics[number],
             }
         )
     write_samples(folder / SAMPLES, samples)

@@ -15,7 +15,7 @@ from typing import Any
 from vila_ros.datasets.media_folder import ExportFailed
 from vila_ros.datasets.plan import WORK, ExportOptions, Plan, plan_export
 from vila_ros.datasets.preview import write_preview
-from vila_ros.datasets.records import ExportedSample, read_samples
+from vila_ros.datasets.records import ExportedSample, media_to_json, read_samples
 from vila_ros.datasets.slice_export import SAMPLES
 from vila_ros.datasets.statistics import Statistics
 from vila_ros.datasets.whole_file import whole_file
@@ -134,7 +134,7 @@ def _provenance(sample: ExportedSample) -> dict[str, Any]:
         "source": sample.source,
         "rule": sample.rule,
         "recording": sample.recording,
-        "media": [asdict(media) for media in sample.media],
+        "media": [media_to_json(media) for media in sample.media],
         "values": dict(sample.values),
         **sample.provenance,
     }

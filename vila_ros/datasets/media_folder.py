@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import BoundedSemaphore
+from typing import Protocol
 
 from vila_ros.datasets.blurring import PictureSource
 from vila_ros.datasets.cameras import Camera
@@ -18,6 +20,31 @@ from vila_ros.errors import VilaError
 from vila_ros.perception.types import Frame, MessageKind, RefusedImage
 
 Outcome = MediaFile | RefusedImage
+
+
+class Later(Protocol):
+    """An outcome that may still be worked on, as concurrent.futures.Future has it."""
+
+    def done(self) -> bool:
+        """Whether it is there."""
+
+    def result(self) -> Outcome:
+        """The outcome, waited for; raises what the work raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An outcome that is there; a Future's lock would cost more than the copy."""
+
+    outcome: Outcome
+
+    def done(self) -> bool:
+        """It is."""
+        return True
+
+    def result(self) -> Outcome:
+        """The outcome."""
+        return self.outcome
 
 
 class ExportFailed(VilaError):
@@ -38,10 +65,10 @@ class MediaFolder:
         self._encoding = encoding
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vila-encode")
         self._room = BoundedSemaphore(2 * threads)
-        self._known: dict[tuple[str, int], Future[Outcome]] = {}
+        self._known: dict[tuple[str, int], Later] = {}
         self._cameras: set[str] = set()
 
-    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Future[Outcome]:
+    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
         """Write a frame if it is not there; the result is the file, or why there is none.
 
         The future raises ExportFailed and BlurFailed.
@@ -54,12 +81,12 @@ class MediaFolder:
             _checked(lambda: (self._folder / camera.name).mkdir(parents=True, exist_ok=True))
             self._cameras.add(camera.name)
         if frame.kind is MessageKind.COMPRESSED_IMAGE and not self._encoding.hook:
-            future: Future[Outcome] = Future()
-            future.set_result(self._write(camera, frame, recorded_ns))
+            future: Later = Written(self._write(camera, frame, recorded_ns))
         else:
             self._room.acquire()
-            future = self._pool.submit(self._write, camera, frame, recorded_ns)
-            future.add_done_callback(lambda _: self._room.release())
+            running = self._pool.submit(self._write, camera, frame, recorded_ns)
+            running.add_done_callback(lambda _: self._room.release())
+            future = running
         self._known[key] = future
         return future
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from vila_ros.datasets.annotated_samples import FrameAnnotation, annotated_draft
 from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.drafts import Draft
 from vila_ros.datasets.logged_samples import logged_drafts, read_logged
-from vila_ros.datasets.media_folder import MediaFolder, Outcome
+from vila_ros.datasets.media_folder import Later, MediaFolder
 from vila_ros.datasets.picking import MAX_LAG_NS, FramePicker, Shot
 from vila_ros.datasets.pictures import Encoding
 from vila_ros.datasets.records import Clip, ExportedSample, MediaFile, write_samples
@@ -74,8 +73,14 @@ def slice_from_json(arguments: Mapping[str, Any]) -> SliceTask:
     return SliceTask(**{**arguments, "annotations": tuple(arguments["annotations"])})
 
 
-def export_slice(task: SliceTask, folder: Path) -> dict[str, Any]:
-    """Write a stretch's media/ and samples.jsonl into an empty folder; returns what was left out.
+def export_slice(
+    task: SliceTask, folder: Path, refuses: Callable[[ExportedSample], str] = lambda _: ""
+) -> tuple[list[ExportedSample], dict[str, Any]]:
+    """Write a stretch's media/ and samples.jsonl into an empty folder.
+
+    refuses: says why a sample cannot be held, "" if it can. Returns the samples, and what is to be
+    told of the task: how many frames it saw and what it left out.
+
 
     The same for the same task. Raises InvalidRequest, InvalidRecording, BlurFailed, ExportFailed.
     """
@@ -88,7 +93,12 @@ def export_slice(task: SliceTask, folder: Path) -> dict[str, Any]:
     try:
         pass_ = SamplePass(task, recording, media)
         pass_.read()
-        samples = list(pass_.samples())
+        samples = []
+        for sample in pass_.samples():
+            if why := refuses(sample):
+                pass_.left_out[why] += 1
+            else:
+                samples.append(sample)
     finally:
         media.close()
     if task.clip_folders:
@@ -97,7 +107,7 @@ def export_slice(task: SliceTask, folder: Path) -> dict[str, Any]:
     write_samples(folder / SAMPLES, samples)
     shown = {file.file for sample in samples for file in sample.media}
     _remove_unshown(folder / MEDIA, task.place, shown)
-    return {
+    return samples, {
         "samples": len(samples),
         "left_out": dict(sorted(pass_.left_out.items())),
         "warnings": list(recording.warnings)[warnings_before:],
@@ -108,7 +118,7 @@ def export_slice(task: SliceTask, folder: Path) -> dict[str, Any]:
 class PictureStore(Protocol):
     """Where the pictures of samples go."""
 
-    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Future[Outcome]:
+    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
         """Take a frame; the result is its file, or why there is none."""
 
 
@@ -131,7 +141,7 @@ class SamplePass:
             topic: Camera(name, topic, MessageKind(kind)) for name, topic, kind in task.cameras
         }
         self._drafts: list[Draft] = []
-        self._found: dict[tuple[int, int], Future[Outcome]] = {}
+        self._found: dict[tuple[int, int], Later] = {}
         self._numbers: list[tuple[int, int]] = []  # of each pick: its draft, its place in it
         self._picker = FramePicker()
         self.left_out: Counter[str] = Counter()

@@ -21,6 +21,11 @@ A_TASK = 24
 _SIDE = 320
 _QUALITY = 70
 _PICTURES = 8  # of a sample
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+)
 
 
 def choose(samples: Sequence[ExportedSample]) -> list[ExportedSample]:
@@ -97,10 +102,10 @@ def _text(parts: Sequence[Part], pictures: int) -> str:
     return text.strip()
 
 
-def data_url(path: Path) -> str:
-    """A small JPEG of a picture file."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return thumbnail_url(picture)
+def data_url(path: Path, width: int) -> str:
+    """A small JPEG of a picture file; a large JPEG is decoded at a part of its width, in pixels."""
+    mode = next((mode for part, mode in _REDUCED if width // part >= _SIDE), cv2.IMREAD_COLOR)
+    return thumbnail_url(cv2.imread(str(path), mode | cv2.IMREAD_IGNORE_ORIENTATION))
 
 
 def thumbnail_url(picture: np.ndarray) -> str:

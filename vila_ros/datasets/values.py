@@ -105,7 +105,8 @@ class TopicValues:
         for rule in rules:
             self._by_topic.setdefault(topic_of(rule, recording), []).append(rule)
         self._series = {rule.name: _Series() for rule in rules}
-        self._store = _typestore(recording, set(self._by_topic))
+        # Loading all types takes a quarter of a second, which is of no use without values.
+        self._store = _typestore(recording, set(self._by_topic)) if rules else None
         self.unreadable = 0
 
     @property

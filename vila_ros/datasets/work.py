@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vila_ros.datasets.records import read_samples, write_samples
-from vila_ros.datasets.slice_export import SAMPLES, export_slice, slice_from_json
+from vila_ros.datasets.records import MediaFile
+from vila_ros.datasets.slice_export import export_slice, slice_from_json
 from vila_ros.datasets.thumbnails import choose, data_url, write_thumbnails
 from vila_ros.datasets.writing.formats import format_of
 from vila_ros.fleet.types import Task
@@ -26,19 +26,12 @@ def export_task(task: Task, folder: Path) -> dict[str, Any]:
         from vila_ros.datasets.writing.lerobot_episodes import export_episodes
 
         return export_episodes(part, task.arguments["lerobot"], folder)
-    value = export_slice(part, folder)
-    samples = list(read_samples(folder / SAMPLES))
-    kept = [sample for sample in samples if not writer.refuses(sample)]
-    if len(kept) < len(samples):
-        for sample in samples:
-            if why := writer.refuses(sample):
-                value["left_out"][why] = value["left_out"].get(why, 0) + 1
-        write_samples(folder / SAMPLES, kept)
-        value["samples"] = len(kept)
-    write_thumbnails(
-        folder,
-        choose(kept),
-        lambda media: data_url(folder / "media" / Path(media.file).relative_to(part.place)),
-    )
-    value["packed"] = writer.pack(folder, kept, part.place)
+    samples, value = export_slice(part, folder, writer.refuses)
+
+    def picture_of(media: MediaFile) -> str:
+        path = folder / "media" / Path(media.file).relative_to(part.place)
+        return data_url(path, media.width)
+
+    write_thumbnails(folder, choose(samples), picture_of)
+    value["packed"] = writer.pack(folder, samples, part.place)
     return value

@@ -12,7 +12,6 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq
 from vila_ros.bags.recording import Recording
 from vila_ros.datasets.blurring import PictureSource, blurred
 from vila_ros.datasets.cameras import Camera
-from vila_ros.datasets.media_folder import Outcome
+from vila_ros.datasets.media_folder import Later, Written
 from vila_ros.datasets.picking import Shot
 from vila_ros.datasets.records import ExportedSample, MediaFile, write_samples
 from vila_ros.datasets.slice_export import SAMPLES, SamplePass, SliceTask, open_kept
@@ -72,16 +71,14 @@ class _Episode:
 class _Headers:
     """Takes the frames of samples without writing them; their pictures come from the videos."""
 
-    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Future[Outcome]:
+    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
         """See PictureStore."""
-        future: Future[Outcome] = Future()
         try:
             view = inspect_message(frame.kind, frame.data)
             width, height = _size(view, frame.kind)
         except RefusedImage as error:
-            future.set_result(error)
-            return future
-        future.set_result(
+            return Written(error)
+        return Written(
             MediaFile(
                 f"{camera_feature(camera.name)}@{frame.stamp_ns}",
                 width,
@@ -96,7 +93,6 @@ class _Headers:
                 frame_id=frame.frame_id,
             )
         )
-        return future
 
 
 def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:

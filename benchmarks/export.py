@@ -33,6 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 WIDTH, HEIGHT = 1280, 720
+SLICE = 25.0  # seconds, so that there are tasks for all workers
 QUALITY = 95  # what OpenCV's imwrite and vila export take unless told
 TOPICS = {"jpeg": "/front/image_raw/compressed", "raw": "/front/image_raw"}
 TEMPLATE = """\
@@ -95,8 +96,10 @@ def run_export_way(bag: Path, out: Path, cores: int) -> int:
 
     template = out.with_suffix(".yaml")
     template.write_text(TEMPLATE)
-    options = ExportOptions((bag,), "vila", template=template, threads=cores)
-    report = run_export(options, out)
+    # JPEGs are copied by processes side by side, raw images encoded by threads of one.
+    workers = cores if bag.name != "raw" else 1
+    options = ExportOptions((bag,), "vila", template=template, slice=SLICE, threads=cores)
+    report = run_export(options, out, workers=workers)
     return report.statistics["frames_seen"]
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,8 @@ class MediaFolder:
     def __init__(
         self, folder: Path, place: str, recording: str, encoding: Encoding, threads: int
     ) -> None:
-        self._folder, self._place, self._recording = folder, place, recording
+        # Plain strings: pathlib's cost more than a copy does.
+        self._folder, self._place, self._recording = str(folder), place, recording
         self._encoding = encoding
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vila-encode")
         self._room = BoundedSemaphore(2 * threads)
@@ -78,7 +79,7 @@ class MediaFolder:
         if known is not None:
             return known
         if camera.name not in self._cameras:
-            _checked(lambda: (self._folder / camera.name).mkdir(parents=True, exist_ok=True))
+            _checked(lambda: os.makedirs(f"{self._folder}/{camera.name}", exist_ok=True))
             self._cameras.add(camera.name)
         if frame.kind is MessageKind.COMPRESSED_IMAGE and not self._encoding.hook:
             future: Later = Written(self._write(camera, frame, recorded_ns))
@@ -89,6 +90,13 @@ class MediaFolder:
             future = running
         self._known[key] = future
         return future
+
+    def keep(self, shown: Container[str]) -> None:
+        """Remove the files whose places are not among those shown."""
+        for future in self._known.values():
+            outcome = future.result()
+            if isinstance(outcome, MediaFile) and outcome.file not in shown:
+                os.unlink(f"{self._folder}/{outcome.file[len(self._place) + 1 :]}")
 
     def close(self) -> None:
         """Wait for the threads; what has not begun is not written."""
@@ -101,7 +109,7 @@ class MediaFolder:
         except RefusedImage as error:
             return error
         name = f"{camera.name}/{frame.stamp_ns}{picture.suffix}"
-        write_file(self._folder / name, picture.data)
+        write_file(f"{self._folder}/{name}", picture.data)
         return MediaFile(
             file=f"{self._place}/{name}",
             width=picture.width,

@@ -1,6 +1,6 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera's message to the bytes of a picture file: copied where that is possible.
+"""From a camera's message to the bytes of a picture file, copied where that is possible.
 
 A JPEG or PNG inside a message is copied byte for byte; nothing is decoded. A raw image is encoded
 as JPEG. A picture that the blurring hook changed is encoded anew, any other is left as it was.
@@ -17,10 +17,10 @@ from vila_ros.datasets.blurring import PictureSource, blurred
 from vila_ros.engine.interface import RgbImage
 from vila_ros.errors import InvalidImage
 from vila_ros.perception import raw_images
-from vila_ros.perception.cdr import ImageView
-from vila_ros.perception.image_files import FileFormat, decode_file, inspect_file
-from vila_ros.perception.images import inspect_message
-from vila_ros.perception.types import Frame
+from vila_ros.perception.cdr import ImageView, read_compressed_image, read_image
+from vila_ros.perception.image_files import FileFormat, decode_file
+from vila_ros.perception.images import inspect_compressed
+from vila_ros.perception.types import Frame, MessageKind
 
 _SUFFIXES = {FileFormat.JPEG: ".jpg", FileFormat.PNG: ".png"}
 
@@ -47,25 +47,34 @@ class Picture:
 
 def picture_of(frame: Frame, encoding: Encoding, source: PictureSource) -> Picture:
     """The file for a frame. Raises RefusedImage for a damaged one, BlurFailed by the hook."""
-    view = inspect_message(frame.kind, frame.data)
-    if isinstance(view, ImageView):
-        if not encoding.hook and view.encoding in ("bgr8", "mono8"):
-            # These are what the encoder takes: straight from the message, without a copy.
-            pixels = raw_images.read_pixels(view, raw_images.ENCODINGS[view.encoding])
-            return Picture(_jpeg(pixels, encoding.quality), ".jpg", view.width, view.height)
-        rgb = raw_images.to_rgb(view) if encoding.hook or view.encoding != "rgb8" else None
-        if rgb is None:
-            rgb = raw_images.read_pixels(view, raw_images.ENCODINGS["rgb8"])
-        changed = blurred(encoding.hook, rgb, source) if encoding.hook else None
-        data = encode_rgb(rgb if changed is None else changed, encoding.quality)
-        return Picture(data, ".jpg", view.width, view.height, blurred=changed is not None)
-    file = inspect_file(view.data)
+    if frame.kind is MessageKind.IMAGE:
+        return _encoded(read_image(frame.data), encoding, source)
+    view = read_compressed_image(frame.data)
+    file = inspect_compressed(view)
     if encoding.hook:
         changed = blurred(encoding.hook, decode_file(view.data), source)
         if changed is not None:
             data = encode_rgb(changed, encoding.quality)
             return Picture(data, ".jpg", file.width, file.height, blurred=True)
     return Picture(view.data, _SUFFIXES[file.format], file.width, file.height, copied=True)
+
+
+def _encoded(view: ImageView, encoding: Encoding, source: PictureSource) -> Picture:
+    """A raw image as a JPEG."""
+    plain = raw_images.check_layout(view)
+    changed = None
+    if encoding.hook:
+        rgb = raw_images.to_rgb(view)
+        changed = blurred(encoding.hook, rgb, source)
+        data = encode_rgb(rgb if changed is None else changed, encoding.quality)
+    elif view.encoding in ("bgr8", "mono8"):
+        # These are what the encoder takes: straight from the message, without a copy.
+        data = _jpeg(raw_images.read_pixels(view, plain), encoding.quality)
+    elif view.encoding == "rgb8":
+        data = encode_rgb(raw_images.read_pixels(view, plain), encoding.quality)
+    else:
+        data = encode_rgb(raw_images.to_rgb(view), encoding.quality)
+    return Picture(data, ".jpg", view.width, view.height, blurred=changed is not None)
 
 
 def encode_rgb(pixels: RgbImage, quality: int) -> bytes:

@@ -105,8 +105,7 @@ def export_slice(
         for sample in samples:
             _link_clips(sample, folder, task.place)
     write_samples(folder / SAMPLES, samples)
-    shown = {file.file for sample in samples for file in sample.media}
-    _remove_unshown(folder / MEDIA, task.place, shown)
+    media.keep({file.file for sample in samples for file in sample.media})
     return samples, {
         "samples": len(samples),
         "left_out": dict(sorted(pass_.left_out.items())),
@@ -316,10 +315,3 @@ def _link_clips(sample: ExportedSample, folder: Path, place: str) -> None:
             for number, index in enumerate(part.frames):
                 source = folder / MEDIA / Path(sample.media[index].file).relative_to(place)
                 os.link(source, clip / f"{number:06d}{source.suffix}")
-
-
-def _remove_unshown(media: Path, place: str, shown: set[str]) -> None:
-    """Remove the pictures of samples that were left out."""
-    for path in media.glob("*/*"):
-        if path.is_file() and f"{place}/{path.relative_to(media).as_posix()}" not in shown:
-            path.unlink()

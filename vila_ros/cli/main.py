@@ -21,6 +21,7 @@ VERBS = {
     "chat": ("vila_ros.cli.chat", "talk to a model about images"),
     "annotate": ("vila_ros.cli.annotate", "find moments worth a look and draft annotations"),
     "review": ("vila_ros.cli.review", "accept, correct or reject drafted annotations"),
+    "export": ("vila_ros.cli.export", "turn recordings into training data"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
     "parity": ("vila_ros.cli.parity", "recompute reference results and compare"),
     "engine": ("vila_ros.cli.engine", "what a TensorRT-LLM engine folder is, and if it runs here"),

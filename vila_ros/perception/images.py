@@ -20,10 +20,17 @@ from vila_ros.perception.cdr import (
     read_compressed_image,
     read_image,
 )
-from vila_ros.perception.image_files import MAX_PIXELS, decode_file, inspect_file
+from vila_ros.perception.image_files import MAX_PIXELS, ImageFile, decode_file, inspect_file
 from vila_ros.perception.types import DropReason, Frame, MessageKind, RefusedImage
 
-__all__ = ["MAX_PIXELS", "decode_file", "decode_frame", "inspect_message", "thumbnail"]
+__all__ = [
+    "MAX_PIXELS",
+    "decode_file",
+    "decode_frame",
+    "inspect_compressed",
+    "inspect_message",
+    "thumbnail",
+]
 
 THUMBNAIL_SIZE = (24, 32)
 """Height and width of a thumbnail."""
@@ -47,13 +54,18 @@ def inspect_message(
         raw_images.check_layout(image, max_pixels)
         return image
     compressed = read_compressed_image(data)
-    if _DEPTH_TRANSPORT in compressed.format or compressed.format.startswith(_DEPTH_ENCODINGS):
+    inspect_compressed(compressed, max_pixels)
+    return compressed
+
+
+def inspect_compressed(image: CompressedImageView, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """What the header of a compressed image's file says. Raises RefusedImage as inspect_message."""
+    if _DEPTH_TRANSPORT in image.format or image.format.startswith(_DEPTH_ENCODINGS):
         raise RefusedImage(
             DropReason.UNKNOWN_ENCODING,
-            f"format {compressed.format!r} holds depth, not a picture; take the colour topic.",
+            f"format {image.format!r} holds depth, not a picture; take the colour topic.",
         )
-    inspect_file(compressed.data, max_pixels)
-    return compressed
+    return inspect_file(image.data, max_pixels)
 
 
 def decode_frame(frame: Frame, max_pixels: int = MAX_PIXELS) -> RgbImage:

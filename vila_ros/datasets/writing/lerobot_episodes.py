@@ -1,0 +1,396 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording as LeRobot episodes: stretches in which every camera and value is there.
+
+LeRobot's readers find a frame by its time, so frames stand at a constant rate: frame i at i / fps
+seconds. Each is the recorded frame nearest to its moment; stamp_ns tells which. Where a camera or a
+value is missing for longer, one episode ends and the next begins.
+"""
+
+from __future__ import annotations
+
+import statistics
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from vila_ros.bags.recording import Recording
+from vila_ros.datasets.blurring import PictureSource, blurred
+from vila_ros.datasets.cameras import Camera
+from vila_ros.datasets.media_folder import Later, Written
+from vila_ros.datasets.picking import Shot
+from vila_ros.datasets.records import ExportedSample, MediaFile, write_samples
+from vila_ros.datasets.slice_export import SAMPLES, SamplePass, SliceTask, open_kept
+from vila_ros.datasets.split import timeline_from_json
+from vila_ros.datasets.thumbnails import choose, thumbnail_url, write_thumbnails
+from vila_ros.datasets.values import TopicValues
+from vila_ros.datasets.writing.lerobot_tables import (
+    ACTION,
+    STATE,
+    camera_feature,
+    frame_table,
+)
+from vila_ros.datasets.writing.lerobot_video import EpisodeVideo
+from vila_ros.engine.interface import RgbImage
+from vila_ros.errors import InvalidRequest
+from vila_ros.perception.cdr import read_header
+from vila_ros.perception.images import decode_frame, inspect_message
+from vila_ros.perception.types import Frame, MessageKind, RefusedImage
+
+HOLD_NS = 500_000_000
+"""A frame stands for moments up to this far away; longer gaps end the episode."""
+LEAST_FRAMES = 2
+NOT_SHOWN = "question at a frame that no episode shows"
+
+
+@dataclass(slots=True)
+class _Track:
+    """A camera's frames: when recorded, and the headers' stamps."""
+
+    camera: Camera
+    size: tuple[int, int] = (0, 0)
+    recorded: list[int] = field(default_factory=list)
+    stamped: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Episode:
+    """A part of the recording. frames: of each camera, in the order of the tracks, the number of
+    the recorded frame for each moment."""
+
+    split: str
+    frames: tuple[tuple[int, ...], ...]
+    values: tuple[Mapping[str, float], ...]
+
+
+class _Headers:
+    """Takes the frames of samples without writing them; their pictures come from the videos."""
+
+    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
+        """See PictureStore."""
+        try:
+            view = inspect_message(frame.kind, frame.data)
+            width, height = _size(view, frame.kind)
+        except RefusedImage as error:
+            return Written(error)
+        return Written(
+            MediaFile(
+                f"{camera_feature(camera.name)}@{frame.stamp_ns}",
+                width,
+                height,
+                0,
+                copied=False,
+                blurred=False,
+                camera=camera.name,
+                topic=camera.topic,
+                stamp_ns=frame.stamp_ns,
+                recorded_ns=recorded_ns,
+                frame_id=frame.frame_id,
+            )
+        )
+
+
+def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write a recording's episodes: EPISODE.parquet and EPISODE-CAMERA.mp4, and its samples.
+
+    Raises InvalidRequest for cameras whose frames change their size, BlurFailed by the hook.
+    """
+    recording = open_kept(task.path, task.rate)
+    warnings_before = len(recording.warnings)
+    tracks = {topic: _Track(Camera(name, topic, MessageKind(kind)))
+              for name, topic, kind in task.cameras}  # fmt: skip
+
+    def note(camera: Camera, shot: Shot) -> None:
+        track = tracks[camera.topic]
+        track.recorded.append(shot.recorded_ns)
+        track.stamped.append(shot.frame.stamp_ns)
+
+    first_pass = SamplePass(task, recording, _Headers(), note)
+    first_pass.read()
+    samples = list(first_pass.samples())
+    fps = options["fps"] or _rate(next(iter(tracks.values())))
+    names = {STATE: options["state"], ACTION: options["action"]}
+    needed = [name for group in names.values() for name in group]
+    episodes = _episodes(task, list(tracks.values()), fps, first_pass.values, needed)
+    placed = _placed(samples, episodes, list(tracks.values()))
+    lost = len(samples) - len(placed)
+    if lost:
+        first_pass.left_out[NOT_SHOWN] += lost
+    samples = [sample for sample, _, _ in placed]
+    chosen = choose(samples)
+    wanted = {(media.topic, media.stamp_ns) for sample in chosen for media in sample.media}
+    videos = _Videos(task, list(tracks.values()), episodes, fps, folder, wanted)
+    videos.write(recording)
+    about = []
+    for number, episode in enumerate(episodes):
+        table = _table(number, episode, tracks, placed, names, fps)
+        pq.write_table(table, folder / f"{number}.parquet")
+        about.append(
+            {
+                "split": episode.split,
+                "length": len(episode.values),
+                "pixels": videos.statistics[number],
+            }
+        )
+    write_samples(folder / SAMPLES, samples)
+    pictures = videos.thumbnails
+    write_thumbnails(folder, chosen, lambda media: pictures[media.topic, media.stamp_ns])
+    return {
+        "samples": len(samples),
+        "left_out": dict(sorted(first_pass.left_out.items())),
+        "warnings": list(recording.warnings)[warnings_before:],
+        "frames": first_pass.frames,
+        "fps": fps,
+        "cameras": {track.camera.name: list(track.size) for track in tracks.values()},
+        "episodes": about,
+    }
+
+
+def _rate(track: _Track) -> int:
+    gaps = [after - before for before, after in pairwise(track.recorded) if after > before]
+    if not gaps:
+        raise InvalidRequest(
+            f"The camera '{track.camera.name}' has fewer than 2 frames; LeRobot needs a rate."
+        )
+    return max(1, round(1e9 / statistics.median(gaps)))
+
+
+def _episodes(
+    task: SliceTask,
+    tracks: Sequence[_Track],
+    fps: int,
+    values: TopicValues,
+    needed: Sequence[str],
+) -> list[_Episode]:
+    """The stretches of a constant rate in which nothing is missing."""
+    if not all(track.recorded for track in tracks):
+        return []
+    rising = all(a < b for track in tracks for a, b in pairwise(track.stamped))
+    # Header stamps are the cameras' own times; without an order in them those of reception count.
+    clocks = [track.stamped if rising else track.recorded for track in tracks]
+    start, end = max(clock[0] for clock in clocks), min(clock[-1] for clock in clocks)
+    timeline = timeline_from_json(task.timeline)
+    episodes: list[_Episode] = []
+    part, rows, row_values = "", list[tuple[int, ...]](), list[Mapping[str, float]]()
+
+    def finish() -> None:
+        if len(rows) >= LEAST_FRAMES and part != "gap":
+            frames = tuple(zip(*rows, strict=True))
+            episodes.append(_Episode(part, frames, tuple(row_values)))
+        rows.clear()
+        row_values.clear()
+
+    number = 0
+    while (moment := start + round(number * 1e9 / fps)) <= end:
+        number += 1
+        found = [_nearest(clock, moment) for clock in clocks]
+        first = found[0]
+        at = {}
+        if all(index is not None for index in found) and first is not None:
+            stamp, received = tracks[0].stamped[first], tracks[0].recorded[first]
+            at = {name: values.at(name, stamp, received) for name in needed}
+            now = timeline.part_of(received, received)
+        else:
+            now = "gap"
+        numbers = {name: float(v) for name, v in at.items() if isinstance(v, int | float)}
+        if now == "gap" or len(numbers) < len(needed):
+            finish()
+            continue
+        if now != part:
+            finish()
+            part = now
+        rows.append(tuple(index for index in found if index is not None))
+        row_values.append(numbers)
+    finish()
+    return episodes
+
+
+def _nearest(clock: Sequence[int], moment: int) -> int | None:
+    after = bisect_left(clock, moment)
+    near = [index for index in (after - 1, after) if 0 <= index < len(clock)]
+    best = min(near, key=lambda index: abs(clock[index] - moment))
+    return best if abs(clock[best] - moment) <= HOLD_NS else None
+
+
+def _placed(
+    samples: Sequence[ExportedSample], episodes: Sequence[_Episode], tracks: Sequence[_Track]
+) -> list[tuple[ExportedSample, int, int]]:
+    """Samples with their episode and its frame."""
+    places: dict[tuple[str, int], tuple[int, int]] = {}
+    for number, episode in enumerate(episodes):
+        for track, indexes in zip(tracks, episode.frames, strict=True):
+            for row, index in enumerate(indexes):
+                key = (track.camera.topic, track.stamped[index])
+                places.setdefault(key, (number, row))
+    found = []
+    for sample in samples:
+        place = places.get((sample.media[-1].topic, sample.media[-1].stamp_ns))
+        if place is not None and sample.kind == "image":
+            found.append((sample, *place))
+    return found
+
+
+def _table(
+    number: int,
+    episode: _Episode,
+    tracks: Mapping[str, _Track],
+    placed: Sequence[tuple[ExportedSample, int, int]],
+    names: Mapping[str, Sequence[str]],
+    fps: int,
+) -> Any:
+    first = next(iter(tracks.values()))
+    events: list[list[dict[str, Any]]] = [[] for _ in episode.values]
+    for sample, at, row in placed:
+        if at != number:
+            continue
+        camera = camera_feature(sample.media[-1].camera)
+        for turn in sample.turns:
+            if turn.role != "system":
+                events[row].append(
+                    {
+                        "role": turn.role,
+                        "content": turn.text,
+                        "style": "vqa",
+                        "camera": camera,
+                    }
+                )
+    vectors = {
+        feature: [[row[name] for name in group] for row in episode.values]
+        for feature, group in names.items()
+        if group
+    }
+    stamps = [first.stamped[index] for index in episode.frames[0]]
+    return frame_table(fps, stamps, vectors, events)
+
+
+class _Videos:
+    """The second pass: frames to videos, in the order they were recorded."""
+
+    def __init__(
+        self,
+        task: SliceTask,
+        tracks: Sequence[_Track],
+        episodes: Sequence[_Episode],
+        fps: int,
+        folder: Path,
+        wanted: set[tuple[str, int]],
+    ) -> None:
+        self._task, self._fps, self._folder, self._wanted = task, fps, folder, wanted
+        self._tracks = {track.camera.topic: track for track in tracks}
+        self._lengths = [len(episode.values) for episode in episodes]
+        # For each camera its frames to show, in order: which, in which episode.
+        self._shown = {
+            track.camera.topic: _Peekable(
+                (index, number)
+                for number, episode in enumerate(episodes)
+                for index in episode.frames[place]
+            )
+            for place, track in enumerate(tracks)
+        }
+        self._open: dict[str, tuple[int, EpisodeVideo]] = {}
+        self._last: dict[str, RgbImage] = {}
+        self.statistics: list[dict[str, Any]] = [{} for _ in episodes]
+        self.thumbnails: dict[tuple[str, int], str] = {}
+
+    def write(self, recording: Recording) -> None:
+        """Encode everything."""
+        counts = dict.fromkeys(self._tracks, 0)
+        messages = recording.messages(set(self._tracks), self._task.start_ns, self._task.end_ns - 1)
+        for message in messages:
+            try:
+                stamp_ns, frame_id = read_header(message.data)
+            except RefusedImage:
+                continue
+            index = counts[message.topic]
+            counts[message.topic] = index + 1
+            track = self._tracks[message.topic]
+            kind = track.camera.kind
+            stamp_ns = stamp_ns if stamp_ns > 0 else message.stamp_ns
+            self._show(
+                track, index, Frame(track.camera.name, stamp_ns, frame_id, kind, message.data)
+            )
+        for topic in list(self._open):
+            self._close(topic)
+
+    def _show(self, track: _Track, index: int, frame: Frame) -> None:
+        shown = self._shown[track.camera.topic]
+        picture = None
+        while shown.peek() is not None and shown.peek()[0] == index:  # type: ignore[index]
+            _, episode = next(shown)
+            if picture is None:
+                picture = self._picture(track, frame)
+            self._video(track, episode).add(picture)
+
+    def _picture(self, track: _Track, frame: Frame) -> RgbImage:
+        """The pixels of a frame; a damaged one is held over by the one before."""
+        topic = track.camera.topic
+        try:
+            picture = decode_frame(frame)
+        except RefusedImage:
+            if topic in self._last:
+                return self._last[topic]
+            raise
+        height, width = picture.shape[:2]
+        if track.size == (0, 0):
+            track.size = (width, height)
+        if track.size != (width, height):
+            raise InvalidRequest(
+                f"'{self._task.path}': the camera '{track.camera.name}' changes from "
+                f"{track.size[0]}x{track.size[1]} to {width}x{height} pixels at "
+                f"{frame.stamp_ns / 1e9:.3f} s; LeRobot has one size a camera. Export the parts "
+                "apart, or choose another format."
+            )
+        if self._task.hook:
+            source = PictureSource(self._task.name, track.camera.name, topic, frame.stamp_ns)
+            changed = blurred(self._task.hook, picture, source)
+            picture = picture if changed is None else changed
+        self._last[topic] = picture
+        if (topic, frame.stamp_ns) in self._wanted:
+            self.thumbnails[topic, frame.stamp_ns] = thumbnail_url(picture[:, :, ::-1])
+        return picture
+
+    def _video(self, track: _Track, episode: int) -> EpisodeVideo:
+        topic = track.camera.topic
+        if topic in self._open and self._open[topic][0] != episode:
+            self._close(topic)
+        if topic not in self._open:
+            path = self._folder / f"{episode}-{track.camera.name}.mp4"
+            self._open[topic] = (episode, EpisodeVideo(path, self._fps, track.size))
+        return self._open[topic][1]
+
+    def _close(self, topic: str) -> None:
+        episode, video = self._open.pop(topic)
+        name = camera_feature(self._tracks[topic].camera.name)
+        self.statistics[episode][name] = video.close()
+
+
+class _Peekable(Iterator[tuple[int, int]]):
+    """An iterator of which the next element can be looked at."""
+
+    def __init__(self, elements: Iterator[tuple[int, int]]) -> None:
+        self._elements = elements
+        self._next = next(elements, None)
+
+    def peek(self) -> tuple[int, int] | None:
+        """The next element; None at the end."""
+        return self._next
+
+    def __next__(self) -> tuple[int, int]:
+        if self._next is None:
+            raise StopIteration
+        found, self._next = self._next, next(self._elements, None)
+        return found
+
+
+def _size(view: Any, kind: MessageKind) -> tuple[int, int]:
+    if kind is MessageKind.IMAGE:
+        return view.width, view.height
+    from vila_ros.perception.image_files import inspect_file
+
+    file = inspect_file(view.data)
+    return file.width, file.height

@@ -1,0 +1,166 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""VILA's and LLaVA's JSON: conversations with <image> tokens, media in files beside.
+
+Upstream has a class for each way media stand in a conversation (llava/data/dataset_impl/llava.py in
+NVlabs/VILA), so each gets files of its own:
+
+    SPLIT_image.json        pictures before the first question     LLaVADataset
+    SPLIT_interleaved.json  pictures between texts and turns       LLaVANextDataset
+    SPLIT_video.json        one clip, a folder of frames           LLaVADataset, is_video
+
+registry.yaml registers them all: VILA_DATASETS=OUT/registry.yaml names it to upstream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from vila_ros.datasets.records import Clip, ExportedSample, Turn
+from vila_ros.datasets.template import SampleRule
+from vila_ros.datasets.whole_file import whole_file
+from vila_ros.datasets.writing.formats import Export
+
+REGISTRY = "registry.yaml"
+IMAGE_TOKEN, VIDEO_TOKEN = "<image>", "<video>"
+_CLASSES = {
+    "image": ("llava.data.LLaVADataset", False),
+    "interleaved": ("llava.data.LLaVANextDataset", False),
+    "video": ("llava.data.LLaVADataset", True),
+}
+_ROLES = {"user": "human", "assistant": "gpt"}
+
+
+def group_of(sample: ExportedSample) -> str:
+    """Which of upstream's classes can read a sample."""
+    if sample.kind == "video":
+        return "video"
+    return "image" if sample.media_first else "interleaved"
+
+
+def conversation_of(sample: ExportedSample) -> dict[str, Any]:
+    """A sample as upstream's classes read it.
+
+    As many <image> tokens as images, in reading order; <video> for a clip. A system turn goes in
+    front of the first question, for upstream's files have no such role.
+    """
+    row: dict[str, Any] = {"id": sample.id}
+    clips = [part for turn in sample.turns for part in turn.parts if isinstance(part, Clip)]
+    if clips:
+        row["video"] = clips[0].folder
+    else:
+        order = [part for turn in sample.turns for part in turn.parts if isinstance(part, int)]
+        files = [sample.media[index].file for index in order]
+        row["image"] = files[0] if group_of(sample) == "image" and len(files) == 1 else files
+    row["conversations"] = [
+        {"from": _ROLES[turn.role], "value": turn_text(turn)} for turn in _spoken(sample.turns)
+    ]
+    return row
+
+
+def turn_text(turn: Turn) -> str:
+    """A turn with a token for each medium, each on its own line where no text says otherwise."""
+    text = ""
+    after_medium = False
+    for part in turn.parts:
+        if isinstance(part, str):
+            text += part if not after_medium or part[:1].isspace() else f"\n{part}"
+        else:
+            text += ("\n" if after_medium else "") + (
+                VIDEO_TOKEN if isinstance(part, Clip) else IMAGE_TOKEN
+            )
+        after_medium = not isinstance(part, str)
+    return text
+
+
+def _spoken(turns: Sequence[Turn]) -> Iterator[Turn]:
+    system = ""
+    for turn in turns:
+        if turn.role == "system":
+            system = f"{turn.text}\n"
+            continue
+        if system:
+            media = [part for part in turn.parts if not isinstance(part, str)]
+            leading = turn.parts[: len(media)] == tuple(media)
+            parts = (
+                (*media, system + "".join(p for p in turn.parts if isinstance(p, str)))
+                if leading
+                else (system, *turn.parts)
+            )
+            turn, system = Turn(turn.role, parts), ""
+        yield turn
+
+
+class VilaJson:
+    """See Format."""
+
+    clip_folders = True
+
+    def refuses_rule(self, rule: SampleRule) -> str:
+        """Everything can be held."""
+        return ""
+
+    def refuses(self, sample: ExportedSample) -> str:
+        """Everything can be held."""
+        return ""
+
+    def pack(self, folder: Path, samples: Sequence[ExportedSample], place: str) -> dict[str, Any]:
+        """Nothing: the files are the format's."""
+        return {}
+
+    def write(self, export: Export) -> None:
+        """The JSON files and the registry."""
+        for output in export.outputs:
+            export.adopt(output.folder / "media", output.place)
+        with ExitStack() as stack:
+            lists: dict[tuple[str, str], _JsonList] = {}
+            for sample in export.samples():
+                key = (sample.split, group_of(sample))
+                if key not in lists:
+                    path = export.out / f"{key[0]}_{key[1]}.json"
+                    lists[key] = _JsonList(stack.enter_context(whole_file(path)))
+                lists[key].add(conversation_of(sample))
+            for each in lists.values():
+                each.end()
+        self._register(export, sorted(lists))
+
+    def _register(self, export: Export, groups: Sequence[tuple[str, str]]) -> None:
+        """Upstream resolves paths from its own working directory, so these are absolute."""
+        out = export.out.absolute()
+        registry = {}
+        for split, group in groups:
+            target, is_video = _CLASSES[group]
+            registry[f"{export.name}_{split}_{group}"] = {
+                "_target_": target,
+                "data_path": str(out / f"{split}_{group}.json"),
+                "media_dir": str(out),
+                **({"is_video": True} if is_video else {}),
+            }
+        with whole_file(export.out / REGISTRY) as file:
+            file.write(yaml.safe_dump(registry, sort_keys=True).encode())
+
+
+class _JsonList:
+    """A JSON array that is written an element at a time."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._before = b"[\n"
+
+    def add(self, row: Any) -> None:
+        """Append an element, on a line of its own."""
+        self._file.write(self._before + json.dumps(row, ensure_ascii=False).encode())
+        self._before = b",\n"
+
+    def end(self) -> None:
+        """Complete the array."""
+        self._file.write(b"\n]\n" if self._before == b",\n" else b"[]\n")
+
+
+FORMAT = VilaJson()

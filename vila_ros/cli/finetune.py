@@ -74,7 +74,7 @@ def _add_recipe_arguments(recipe: Any) -> None:
     recipe.add_argument("--length", type=int, help="most rows of a sequence, media included")
     recipe.add_argument("--max-steps", type=int, default=0, help="end each stage after so many")
     recipe.add_argument("--lora", type=int, metavar="RANK", help="train adapters of that rank")
-    recipe.add_argument("--lora-alpha", type=float, default=0.0, help="default twice the rank")
+    recipe.add_argument("--lora-alpha", type=int, default=0, help="default twice the rank")
     recipe.add_argument("--lora-dropout", type=float, default=0.0)
     recipe.add_argument("--lora-targets", nargs="+", metavar="LAYER", help="default all linear")
     recipe.add_argument("--seed", type=int, default=0)

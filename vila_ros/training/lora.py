@@ -23,7 +23,7 @@ class Lora:
     input. targets: the linear layers that get them, by the last part of their names."""
 
     rank: int
-    alpha: float = 0.0
+    alpha: int = 0
     dropout: float = 0.0
     targets: tuple[str, ...] = TARGETS
 
@@ -34,9 +34,9 @@ class Lora:
             raise InvalidRequest(f"LoRA's dropout is {self.dropout}, expected 0 up to 1")
 
     @property
-    def scaling(self) -> float:
+    def scaling(self) -> int:
         """alpha, where none is given twice the rank."""
-        return self.alpha or 2.0 * self.rank
+        return self.alpha or 2 * self.rank
 
 
 def add_adapters(language_model: nn.Module, lora: Lora, seed: int) -> None:

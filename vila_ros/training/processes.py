@@ -92,7 +92,7 @@ class Processes:
         options = StateDictOptions(
             full_state_dict=True, cpu_offload=True, ignore_frozen_params=True
         )
-        state = get_model_state_dict(self._wrapped, options=options)
+        state: dict[str, Any] = get_model_state_dict(self._wrapped, options=options)
         return {name: value.detach() for name, value in state.items()}
 
     def load_learnt_state(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -133,7 +133,8 @@ def _shard(
     for part in (model.language_model, model.vision_tower):
         for layer in _layers(part):
             fully_shard(layer, mesh=mesh, mp_policy=policy)
-    return fully_shard(model, mesh=mesh, mp_policy=policy)
+    sharded: Any = fully_shard(model, mesh=mesh, mp_policy=policy)
+    return sharded
 
 
 def _layers(part: nn.Module) -> list[nn.Module]:

@@ -53,7 +53,7 @@ class RecordFile:
         try:
             size = path.stat().st_size
             with path.open("rb") as file:
-                start = file.read(4096).lstrip()
+                start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
         except OSError as error:
             raise InvalidRequest(f"{path}: cannot be read ({error.strerror})") from None
         if size == 0 or not start:

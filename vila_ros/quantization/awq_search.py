@@ -105,9 +105,7 @@ def scale_groups(block: nn.Module) -> tuple[ScaleGroup, ...]:
     ]
     # With grouped queries a value's channel feeds several of the output's: no scale to share.
     if value.weight.shape == output.weight.shape:
-        groups.append(
-            ScaleGroup("self_attn.v_proj", ("self_attn.o_proj",), "self_attn.o_proj")
-        )
+        groups.append(ScaleGroup("self_attn.v_proj", ("self_attn.o_proj",), "self_attn.o_proj"))
     groups += [
         ScaleGroup("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj"), "mlp"),
         ScaleGroup("mlp.up_proj", ("mlp.down_proj",), "mlp.down_proj"),
@@ -121,8 +119,7 @@ def run_block(
 ) -> list[torch.Tensor]:
     """The block's output for each sample."""
     return [
-        _first(block(sample, **context))
-        for sample, context in zip(samples, contexts, strict=True)
+        _first(block(sample, **context)) for sample, context in zip(samples, contexts, strict=True)
     ]
 
 
@@ -132,7 +129,6 @@ def observe(
 ) -> tuple[BlockInputs, list[torch.Tensor]]:
     """Run the block as it is; what its linears met, and its outputs."""
     seen: dict[str, list[torch.Tensor]] = {name: [] for name in linears_of(block)}
-    attention: list[torch.Tensor] = []
     hooks = [
         linear.register_forward_pre_hook(_keep(seen[name]))
         for name, linear in linears_of(block).items()
@@ -142,8 +138,6 @@ def observe(
     finally:
         for hook in hooks:
             hook.remove()
-    query = seen["self_attn.q_proj"]
-    attention = [given for given in query]
     inputs: dict[str, torch.Tensor] = {}
     for name, given in seen.items():
         same = name in ("self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj")
@@ -152,7 +146,7 @@ def observe(
         inputs[name] = (
             inputs[twin] if same else torch.cat([x.reshape(-1, x.shape[-1]) for x in given])
         )
-    return BlockInputs(samples, contexts, inputs, attention), outputs
+    return BlockInputs(samples, contexts, inputs, seen["self_attn.q_proj"]), outputs
 
 
 def search_block(block: nn.Module, inputs: BlockInputs, rounding: Rounding) -> BlockSearch:

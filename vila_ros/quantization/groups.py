@@ -46,7 +46,9 @@ def check_group(name: str, columns: int, group: int) -> None:
     if columns % group:
         fitting = [size for size in (128, 64, 32, 16) if columns % size == 0]
         fix = f"use --group {fitting[0]}" if fitting else "this model cannot be quantised"
-        raise InvalidRequest(f"groups of {group} do not divide the {columns} inputs of {name}; {fix}")
+        raise InvalidRequest(
+            f"groups of {group} do not divide the {columns} inputs of {name}; {fix}"
+        )
 
 
 def check_finite(name: str, weight: torch.Tensor) -> None:

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, help="largest difference that passes"
     )
+    parser.add_argument(
+        "--awq", action="store_true", help="the folders hold results of AWQ, not of a model"
+    )
     parser.add_argument("--token-order", choices=("row", "column"), help="of mlp_downsample")
     parser.add_argument("--conversation", help="conversation template, by name")
 
@@ -28,10 +31,14 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vila_ros.model.parity import check_folder
+    from vila_ros.quantization.awq_parity import check_awq_folder
 
     torch.set_num_threads(1)
     reports: list[FileReport] = []
     for folder in args.folders:
+        if args.awq:
+            reports += check_awq_folder(folder, args.tolerance)
+            continue
         reports += check_folder(
             folder,
             args.tolerance,

@@ -222,22 +222,33 @@ def search_clips(
 
 @torch.no_grad()
 def search_clip(weight: torch.Tensor, given: torch.Tensor, rounding: Rounding) -> torch.Tensor:
-    """Clips [out, in / group, 1] of a weight [out, in] whose inputs are given [tokens, in].
-
-    The error of a row's group is the mean over tokens of (x · (w' - w))². The reference sums it
-    token by token; here it is d' (X'X) d with one Gram matrix a group, the same number for a
-    fraction of the work, and free of the cancellation between two long sums.
-    """
-    group = rounding.group
-    stride = max(1, len(given) // CLIP_TOKENS)
-    sampled = given[::stride]
-    tokens = sampled.view(len(sampled), -1, group).transpose(0, 1)  # [groups, tokens, group]
-    gram = tokens.transpose(1, 2) @ tokens / len(sampled)  # [groups, group, group]
+    """Clips [out, in / group, 1] of a weight [out, in] whose inputs are given [tokens, in]."""
+    gram = gram_matrices(given, rounding.group)
     found = [
-        _clip_rows(rows.view(len(rows), -1, group), gram, rounding)
+        _clip_rows(rows.view(len(rows), -1, rounding.group), gram, rounding)
         for rows in weight.split(ROWS_AT_ONCE)
     ]
     return torch.cat(found)
+
+
+def gram_matrices(given: torch.Tensor, group: int) -> torch.Tensor:
+    """X'X / tokens of every group of inputs [tokens, in], [in / group, group, group].
+
+    The error of a clipped group is the mean over tokens of (x · (w' - w))². The reference sums it
+    token by token; with these it is d' (X'X) d, the same number for a fraction of the work, and
+    free of the cancellation between two long sums.
+    """
+    sampled = given[:: max(1, len(given) // CLIP_TOKENS)]
+    tokens = sampled.view(len(sampled), -1, group).transpose(0, 1)
+    return tokens.transpose(1, 2) @ tokens / len(sampled)
+
+
+def clip_error(
+    weight: torch.Tensor, bound: torch.Tensor, gram: torch.Tensor, rounding: Rounding
+) -> torch.Tensor:
+    """What clipping to `bound` and rounding costs, [rows, groups, 1]; weight [rows, groups, n]."""
+    off = (rounding(torch.clamp(weight, -bound, bound)) - weight).transpose(0, 1)
+    return ((off @ gram) * off).sum(dim=-1).transpose(0, 1)[:, :, None]
 
 
 def _clip_rows(weight: torch.Tensor, gram: torch.Tensor, rounding: Rounding) -> torch.Tensor:
@@ -246,9 +257,7 @@ def _clip_rows(weight: torch.Tensor, gram: torch.Tensor, rounding: Rounding) -> 
     best, least = largest.clone(), torch.full_like(largest, 1e9)
     for step in range(CLIP_STEPS):
         bound = largest * (1 - step / CLIP_GRID)
-        clipped = torch.clamp(weight, -bound, bound)
-        off = (rounding(clipped) - weight).transpose(0, 1)  # [groups, rows, group]
-        error = ((off @ gram) * off).sum(dim=-1).transpose(0, 1)[:, :, None]
+        error = clip_error(weight, bound, gram, rounding)
         better = error < least
         least = torch.where(better, error, least)
         best = torch.where(better, bound, best)

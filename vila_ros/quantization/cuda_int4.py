@@ -20,6 +20,7 @@ GROUPS = (32, 64, 128, 256)
 ROWS_MULTIPLE = 8
 COLUMNS_MULTIPLE = 16 * INNER_TILES
 
+
 @dataclass(frozen=True, eq=False)
 class CudaInt4:
     """A weight in the layout of torch's kernel.
@@ -50,7 +51,7 @@ class CudaInt4:
         return cls(packed, scales_and_offsets(weight), weight.group)
 
     def product(self, x: torch.Tensor) -> torch.Tensor:
-        """x [n, in] -> [n, out] in bfloat16, the kernel's only type."""
+        """X [n, in] -> [n, out] in bfloat16, the kernel's only type."""
         given = x.to(torch.bfloat16)
         if given.device.type != "cuda":
             return torch.ops.aten._weight_int4pack_mm_for_cpu(

@@ -128,9 +128,7 @@ def load_int4_weights(
             f"{source.folder}: quantised layer {unknown[0]} is not part of the model that "
             f"{source.folder / 'config.json'} describes"
         )
-    loaded = {
-        name: tensor.to(device) for name, tensor in _floats(source, linears, expected, dtype)
-    }
+    loaded = {name: tensor.to(device) for name, tensor in _floats(source, linears, expected, dtype)}
     converted = 0
     for name in source.layers:
         shape = (linears[name].out_features, linears[name].in_features)

@@ -20,6 +20,8 @@ VERBS = {
     "describe": ("vila_ros.cli.describe", "ask one question about images"),
     "chat": ("vila_ros.cli.chat", "talk to a model about images"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
+    "quantize": ("vila_ros.cli.quantize", "make a model's language part int4, by AWQ"),
+    "convert": ("vila_ros.cli.convert", "write an int4 model in another int4 format"),
     "parity": ("vila_ros.cli.parity", "recompute reference results and compare"),
     "engine": ("vila_ros.cli.engine", "what a TensorRT-LLM engine folder is, and if it runs here"),
     "build-engine": ("vila_ros.cli.build_engine", "build a TensorRT-LLM engine folder"),

@@ -26,6 +26,7 @@ from vila_ros.model.vila import Vila
 from vila_ros.model.vision_tower import VisionTower
 from vila_ros.model.weights import open_weights, walk
 from vila_ros.quantization.int4_folder import load_int4_weights, open_int4
+from vila_ros.quantization.seal import check_files, check_finite_answer, check_golden
 
 COMPUTE_DTYPES = {
     "float32": torch.float32,
@@ -159,9 +160,12 @@ def _load_language_model(
     optional = frozenset(["lm_head.weight"] if tied else [])
     quantised = open_int4(config.llm_folder)
     if quantised is not None:
+        seal = check_files(config.llm_folder)
         load_int4_weights(model, quantised, dtype, device, tied)
-        restore_buffers(model, device)
-        model.requires_grad_(False).eval()
+        if seal is None:
+            check_finite_answer(model, config.llm_folder)
+        else:
+            check_golden(model, seal, config.llm_folder)
         return
     load_weights(model, config.llm_folder, language_name, dtype, device, optional)
     if tied:

@@ -81,10 +81,12 @@ class BlockInputs:
 
 @dataclass(frozen=True, eq=False)
 class BlockSearch:
-    """The result for a block. clips: linear -> largest magnitudes [out, in / group, 1]."""
+    """The result for a block. clips: linear -> largest magnitudes [out, in / group, 1]. scaled:
+    linear -> its weight, scaled and not yet clipped."""
 
     scales: tuple[FoundScale, ...]
     clips: Mapping[str, torch.Tensor]
+    scaled: Mapping[str, torch.Tensor]
 
 
 def linears_of(block: nn.Module) -> dict[str, nn.Linear]:
@@ -154,10 +156,11 @@ def search_block(block: nn.Module, inputs: BlockInputs, rounding: Rounding) -> B
     scales = tuple(search_scale(block, group, inputs, rounding) for group in scale_groups(block))
     for found in scales:
         apply_scale(block, found, inputs)
+    scaled = {name: linear.weight.data for name, linear in linears_of(block).items()}
     clips = search_clips(block, inputs, rounding)
     for name, largest in clips.items():
         apply_clip(linears_of(block)[name], largest)
-    return BlockSearch(scales, clips)
+    return BlockSearch(scales, clips, scaled)
 
 
 @torch.no_grad()

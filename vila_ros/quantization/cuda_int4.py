@@ -3,7 +3,7 @@
 """torch's own int4 product, `_weight_int4pack_mm`: a CUDA kernel, with a twin on the CPU.
 
 The CPU twin has another packing and the same arithmetic, by which the conversion is tested where
-there is no GPU. The kernel's weight is (q - 8) * scale + offset, so that offset = (8 - zero) * scale
+there is no GPU. The weight there is (q - 8) * scale + offset, so that offset = (8 - zero) * scale
 (pytorch, aten/src/ATen/native/cuda/int4mm.cu). Not yet measured on a GPU.
 """
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A language model's int4 weights in a folder: which format they have, and loading them in place."""
+"""A language model's int4 weights in a folder: of which format, and loading them in place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from vila_ros.errors import InvalidCheckpoint
+from vila_ros.model.language_model import restore_buffers
 from vila_ros.model.weights import TensorInfo, WeightFile, open_weights, walk
 from vila_ros.quantization.formats import FORMATS, Format
 from vila_ros.quantization.int4_linear import Int4Linear, StoredEmbedding, StoredLinear
@@ -82,7 +83,11 @@ def open_int4(folder: Path) -> Int4Folder | None:
     Reads headers alone. Raises InvalidCheckpoint for a format that is not known, and for several
     in one folder.
     """
-    files = tuple(open_weights(folder))
+    return int4_of(folder, open_weights(folder))
+
+
+def int4_of(folder: Path, files: Sequence[WeightFile]) -> Int4Folder | None:
+    """As open_int4, of files that are open already; folder: for messages."""
     layers: dict[str, dict[str, StoredTensor]] = {}
     for file, stored, _ in walk(list(files)):
         name = stored.removeprefix("llm.")
@@ -109,7 +114,7 @@ def open_int4(folder: Path) -> Int4Folder | None:
         for suffix, stored in tensors.items()
     }
     quantised = {layer: layers[layer] for layer in found}
-    return Int4Folder(folder, files, FORMATS[next(iter(found.values()))], quantised, others)
+    return Int4Folder(folder, tuple(files), FORMATS[next(iter(found.values()))], quantised, others)
 
 
 def load_int4_weights(
@@ -147,6 +152,8 @@ def load_int4_weights(
     model.load_state_dict(loaded, strict=False, assign=True)
     model.set_submodule("model.embed_tokens", StoredEmbedding(table, dtype))
     model.set_submodule("lm_head", StoredLinear(head))
+    restore_buffers(model, device)
+    model.requires_grad_(False).eval()
 
 
 def _floats(

@@ -32,8 +32,8 @@ BLOCK_BYTES = 16 << 20
 class Int4Linear(nn.Module):
     """x @ weight.T + bias with an Int4Weight; in the place of an nn.Linear.
 
-    On the CPU the sums are float32 whatever x is; the answer has x's type. There, prompts of float32
-    are multiplied in bfloat16 where the CPU has instructions for it (see wide_dtype).
+    On the CPU the sums are float32 whatever x is; the answer has x's type. Prompts of float32 are
+    multiplied in bfloat16 there where the CPU has instructions for it (see wide_dtype).
     """
 
     packed: torch.Tensor
@@ -64,8 +64,8 @@ class Int4Linear(nn.Module):
         return self._matrix
 
     def to_cuda(self, device: torch.device) -> None:
-        """Move to a device, and repack for torch's kernel there as well: decoding uses that, prompts
-        the packed weight, so that a GPU holds both."""
+        """Move to a GPU, which then holds the weight twice: decoding reads it in the layout of
+        torch's kernel, prompts restore it from this one."""
         moved = self.weight.to(device)
         for name in ("packed", "scales", "zeros", "input_scale"):
             setattr(self, name, getattr(moved, name))

@@ -23,6 +23,8 @@ VERBS = {
     "review": ("vila_ros.cli.review", "accept, correct or reject drafted annotations"),
     "export": ("vila_ros.cli.export", "turn recordings into training data"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
+    "quantize": ("vila_ros.cli.quantize", "make a model's language part int4, by AWQ"),
+    "convert": ("vila_ros.cli.convert", "write an int4 model in another int4 format"),
     "parity": ("vila_ros.cli.parity", "recompute reference results and compare"),
     "finetune": ("vila_ros.cli.finetune", "train a model on your own recordings"),
     "engine": ("vila_ros.cli.engine", "what a TensorRT-LLM engine folder is, and if it runs here"),

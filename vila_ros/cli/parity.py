@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, help="largest difference that passes"
     )
+    parser.add_argument(
+        "--awq", action="store_true", help="the folders hold results of AWQ, not of a model"
+    )
     parser.add_argument("--token-order", choices=("row", "column"), help="of mlp_downsample")
     parser.add_argument("--conversation", help="conversation template, by name")
 
@@ -29,11 +32,13 @@ def run(args: argparse.Namespace) -> int:
 
     from vila_ros.errors import VilaError
     from vila_ros.model.parity import check_folder
+    from vila_ros.quantization.awq_parity import check_awq_folder
 
     torch.set_num_threads(1)
     reports: list[FileReport] = []
     unreadable: list[str] = []
     for folder in args.folders:
+<<<<<<< HEAD
         try:
             reports += check_folder(
                 folder,
@@ -43,6 +48,17 @@ def run(args: argparse.Namespace) -> int:
             )
         except VilaError as error:  # the other folders are checked all the same
             unreadable.append(f"FAILED {folder}: {error.message}")
+=======
+        if args.awq:
+            reports += check_awq_folder(folder, args.tolerance)
+            continue
+        reports += check_folder(
+            folder,
+            args.tolerance,
+            token_order=args.token_order,
+            conversation=args.conversation,
+        )
+>>>>>>> w/awq
     for line in format_table(reports):
         print(line)
     failures = unreadable + [

@@ -139,7 +139,11 @@ class TorchEngine:
         self._grammars = Grammars(vila.tokenizer, vocab_size, vila.stop_token_ids)
         alone, among_others = image_rows(vila)
         modules = (vila.vision_tower, vila.projector, vila.language_model)
-        weights = sum(p.nbytes for module in modules for p in module.parameters())
+        weights = sum(
+            tensor.nbytes
+            for module in modules
+            for tensor in (*module.parameters(), *module.buffers())
+        )
         self._capabilities = Capabilities(
             model=self._model.rstrip("/").rsplit("/", 1)[-1],
             runtime="torch",

@@ -25,12 +25,16 @@ from vila_ros.model.tokenizer import load_tokenizer
 from vila_ros.model.vila import Vila
 from vila_ros.model.vision_tower import VisionTower
 from vila_ros.model.weights import open_weights, walk
+from vila_ros.quantization.int4_folder import load_int4_weights, open_int4
+from vila_ros.quantization.seal import check_files, check_finite_answer, check_golden
 
 COMPUTE_DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+SCALES = (".scales", ".scaled_zeros", ".weight_scale", ".pre_quant_scale")
+"""What int4 layers are restored by, whose type says nothing of the rest."""
 
 
 def load_vila(
@@ -90,8 +94,8 @@ def locate(model: str | Path, revision: str | None = None) -> Path:
 def stored_dtype(folder: Path) -> torch.dtype:
     """The floating-point type of most of a part's stored numbers; read from headers."""
     counts: dict[torch.dtype, int] = {}
-    for _, _, info in walk(open_weights(folder)):
-        if info.dtype.is_floating_point:
+    for _, name, info in walk(open_weights(folder)):
+        if info.dtype.is_floating_point and not name.endswith(SCALES):
             counts[info.dtype] = counts.get(info.dtype, 0) + info.elements
     if not counts:
         raise InvalidCheckpoint(f"{folder} holds no floating-point weights")
@@ -154,6 +158,15 @@ def _load_language_model(
     """The language model's weights; an output layer tied to the embeddings is not stored."""
     tied = bool(config.language.raw.get("tie_word_embeddings", False))
     optional = frozenset(["lm_head.weight"] if tied else [])
+    quantised = open_int4(config.llm_folder)
+    if quantised is not None:
+        seal = check_files(config.llm_folder)
+        load_int4_weights(model, quantised, dtype, device, tied)
+        if seal is None:
+            check_finite_answer(model, config.llm_folder)
+        else:
+            check_golden(model, seal, config.llm_folder)
+        return
     load_weights(model, config.llm_folder, language_name, dtype, device, optional)
     if tied:
         model.lm_head.weight = model.model.embed_tokens.weight  # type: ignore[union-attr]

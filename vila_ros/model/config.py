@@ -188,7 +188,7 @@ def read_config(folder: str | Path, token_order: str | None = None) -> VilaConfi
         vision_folder=vision_folder,
         projector_folder=projector_folder,
         generation=generation,
-        language=_language(llm, llm_folder / "config.json"),
+        language=language_config(llm, llm_folder / "config.json"),
         vision=vision_config,
         projector=kind,
         token_order=order,
@@ -315,7 +315,8 @@ def _vision(raw: Mapping[str, Any], where: Path) -> VisionConfig:
     )
 
 
-def _language(raw: Mapping[str, Any], where: Path) -> LanguageConfig:
+def language_config(raw: Mapping[str, Any], where: Path) -> LanguageConfig:
+    """A language model's config.json, checked; where: its path, for messages."""
     model_type = str(raw.get("model_type"))
     kind = LANGUAGE_KINDS.get(model_type)
     if kind is None:

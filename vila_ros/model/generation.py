@@ -36,6 +36,7 @@ from vila_ros.model.answer import Answer, AnswerStream, Phase
 from vila_ros.model.choices import choice_log_probabilities
 from vila_ros.model.decoder import Decoder, DecodeStep, StaticDecoder, compile_step
 from vila_ros.model.embedding_cache import EmbeddingCache
+from vila_ros.model.int4_decoder import Int4Decoder, can_step
 from vila_ros.model.kv_cache import SlotCache
 from vila_ros.model.memory import is_out_of_memory, out_of_memory
 from vila_ros.model.prefix_cache import SlotTable
@@ -105,6 +106,8 @@ class Generator:
         if decoder is not None:
             return decoder(self.cache)
         if self.cache.device.type != "cuda":
+            if can_step(self.vila.language_model, self.cache):
+                return Int4Decoder(self.vila.language_model, self.cache)
             return Decoder(self.vila.language_model, self.cache)
         static = StaticDecoder(
             self.vila.language_model, self.cache, compiler=compile_step if compiled else None

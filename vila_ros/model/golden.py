@@ -35,6 +35,11 @@ STAGES = (
     "tokens",
     "labels",
     "loss",
+    "ratios",
+    "scales",
+    "clips",
+    "integers",
+    "packed",
 )
 KNOWN_ARRAYS = re.compile(
     r"image_\d+|pixel_values|block_sizes?|vision_features|projected|input_ids|inputs_embeds"

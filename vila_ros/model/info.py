@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from vila_ros.model.tokenizer import load_tokenizer
 from vila_ros.model.vila import Vila
 from vila_ros.model.vision_tower import VisionTower
 from vila_ros.model.weights import open_weights, walk
+from vila_ros.quantization.int4_folder import Int4Folder, open_int4
+from vila_ros.quantization.seal import SEAL
 
 # Bits of a weight in groups of 128: the number itself, its share of a 16-bit scale and a 4-bit
 # zero point (AWQ's "gemm" layout).
@@ -86,7 +88,11 @@ def describe_model(
 ) -> ModelInfo:
     """Read a checkpoint folder; no weights are loaded. Raises InvalidCheckpoint."""
     config = read_config(folder, token_order)
+    quantised = open_int4(config.llm_folder)
     language = _part(f"{config.language.kind}", config.llm_folder)
+    if quantised is not None:
+        language = replace(language, parameters=_parameters(quantised))
+    stored = _dtype_name(stored_dtype(config.llm_folder))
     tower = _part(config.vision.kind, config.vision_folder)
     projector = _part(config.projector, config.projector_folder)
     vila = _without_weights(config, conversation)
@@ -97,7 +103,7 @@ def describe_model(
         language_model=language,
         vision_tower=tower,
         projector=projector,
-        stored_dtype=_dtype_name(stored_dtype(config.llm_folder)),
+        stored_dtype=stored if quantised is None else _int4_name(quantised, stored),
         conversation=vila.conversation.name,
         token_order=config.token_order,
         token_order_reason=config.token_order_reason,
@@ -107,8 +113,8 @@ def describe_model(
         tokens_per_image=vila.image_tokens(config.vision.image_size, config.vision.image_size),
         most_tokens_per_image=_most_tokens(vila),
         fp16=Memory(language.parameters * HALF_BYTES, *rest),
-        int4=Memory(_int4_bytes(config.llm_folder), *rest),
-        runtimes=_runtimes(config),
+        int4=Memory(language.bytes if quantised else _int4_bytes(config.llm_folder), *rest),
+        runtimes=_runtimes(config, quantised),
     )
 
 
@@ -156,6 +162,25 @@ def _int4_bytes(folder: Path) -> int:
     return round(total)
 
 
+def _parameters(source: Int4Folder) -> int:
+    """Parameters of the model before it was packed."""
+    packed = 0
+    for tensors in source.layers.values():
+        for suffix in ("weight_packed", "qweight", "weight"):
+            if suffix in tensors:
+                info = tensors[suffix].info
+                packed += info.bytes * 2
+                break
+        bias = tensors.get("bias")
+        packed += bias.info.elements if bias else 0
+    return packed + sum(stored.info.elements for stored in source.others.values())
+
+
+def _int4_name(source: Int4Folder, rest: str) -> str:
+    sealed = "sealed" if (source.folder / SEAL).is_file() else "not sealed"
+    return f"int4 ({source.format.name}, {sealed}), the rest {rest}"
+
+
 def _kv_bytes(config: VilaConfig) -> int:
     """Keys and values of 1000 tokens in 16 bits."""
     language = config.language
@@ -166,7 +191,7 @@ def _dtype_name(dtype: torch.dtype) -> str:
     return next(name for name, known in COMPUTE_DTYPES.items() if known == dtype)
 
 
-def _runtimes(config: VilaConfig) -> tuple[Runtime, ...]:
+def _runtimes(config: VilaConfig, quantised: Int4Folder | None) -> tuple[Runtime, ...]:
     """Facts from NVIDIA/TensorRT-LLM: examples/models/core/multimodal up to 1.2.1, issues 2706,
     2707 and 13082, and _torch/models/modeling_vila.py."""
     older = config.generation == "vila1.5"
@@ -188,6 +213,11 @@ def _runtimes(config: VilaConfig) -> tuple[Runtime, ...]:
             "on CUDA, not on AGX Orin; no KV cache reuse"
             + ("" if older else "; NVILA is registered, loading has been reported to fail"),
         )
+    if quantised is not None:
+        other = "builds from the float checkpoint (vila build-engine)"
+        engine = Runtime("", False, other)
+        if quantised.format.name != "modelopt":
+            backend = Runtime("", False, "reads int4 of format modelopt alone")
     return (
         Runtime("torch", True, "CPU and CUDA, in this package"),
         Runtime("tensorrt_llm (engine)", engine.can, engine.note),

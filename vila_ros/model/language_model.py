@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
 # Keys of config.json that describe a file or point at code, not a model.
-FOREIGN_KEYS = ("architectures", "auto_map", "torch_dtype", "dtype", "_name_or_path", "model_type")
+FOREIGN_KEYS = (
+    "architectures",
+    "auto_map",
+    "torch_dtype",
+    "dtype",
+    "_name_or_path",
+    "model_type",
+    "quantization_config",
+)
 
 
 def build_language_model(

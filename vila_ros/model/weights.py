@@ -75,6 +75,9 @@ class WeightFile(Protocol):
     def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The tensor on the CPU; a view of the mapped file unless dtype differs from its own."""
 
+    def release(self) -> None:
+        """Give back the pages read so far; tensors that were handed out stay valid."""
+
 
 class SafetensorsFile:
     """A .safetensors file; its header is checked against the file's size when it is opened."""
@@ -103,6 +106,10 @@ class SafetensorsFile:
             file.seek(info.offset)
             data = bytearray(file.read(info.bytes))
         return torch.frombuffer(data, dtype=info.dtype).view(info.shape).to(dtype or info.dtype)
+
+    def release(self) -> None:
+        """See WeightFile."""
+        self.__dict__.pop("_storage", None)
 
     def _read_header(self) -> dict[str, TensorInfo]:
         size = self.path.stat().st_size
@@ -165,10 +172,14 @@ class BinFile:
         if dtype in (None, self.tensors[name].dtype):
             return self._state[name]
         if self._converted >= REOPEN_BYTES:
-            self._state.clear()
-            self._state, self._converted = self._open(), 0
+            self.release()
         self._converted += self.tensors[name].bytes
         return self._state[name].to(dtype)
+
+    def release(self) -> None:
+        """See WeightFile."""
+        self._state.clear()
+        self._state, self._converted = self._open(), 0
 
     def _open(self) -> dict[str, torch.Tensor]:
         try:
@@ -207,8 +218,17 @@ def open_weights(folder: Path) -> list[WeightFile]:
     for name in SINGLES:
         if (folder / name).is_file():
             return [_open_file(folder / name)]
+    # TinyChat's files are named after the model, e.g. vila1.5-3b-w4-g128-awq-v2.pt.
+    named = sorted(folder.glob("*.pt"))
+    if len(named) > 1:
+        raise InvalidCheckpoint(
+            f"{folder} has several weight files: {', '.join(p.name for p in named)}; keep one"
+        )
+    if named:
+        return [_open_file(named[0])]
     raise InvalidCheckpoint(
-        f"{folder} has no weights: expected one of {', '.join((*SINGLES[:2], *INDEXES))}"
+        f"{folder} has no weights: expected one of {', '.join((*SINGLES[:2], *INDEXES))} "
+        "or one .pt file"
     )
 
 

@@ -1,0 +1,149 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decode steps of an int4 language model on the CPU, each one call of the compiled kernels.
+
+Prompts go through the model's own modules; a step is computed from embeddings to logits by
+quantization/native, over the same cache. Its sums are float32; they differ from the modules' in
+their order alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from vila_ros.model.decoder import Decoder, DecodeStep, Rows, most_probable
+from vila_ros.model.kv_cache import SlotCache
+from vila_ros.quantization import native
+from vila_ros.quantization.int4_linear import FEW_ROWS, Int4Linear, StoredLinear
+
+LINEARS = {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "output": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+LANES = 16  # floats of the widest vectors, which heads must be made of
+
+
+def can_step(language_model: PreTrainedModel, cache: SlotCache) -> bool:
+    """Whether the kernels are here and know the model: a Llama or Qwen2 with int4 blocks, computed
+    in float32 on the CPU."""
+    config = language_model.config
+    return (
+        native.library() is not None
+        and cache.device.type == "cpu"
+        and cache.dtype == torch.float32
+        and config.model_type in ("llama", "qwen2")
+        and config.hidden_act == "silu"
+        and cache.head_dim % LANES == 0
+        and not getattr(config, "use_sliding_window", False)
+        and isinstance(language_model.lm_head, StoredLinear)
+        and all(
+            isinstance(layer.get_submodule(name), Int4Linear)
+            for layer in language_model.model.layers
+            for name in LINEARS.values()
+        )
+    )
+
+
+class Int4Decoder(Decoder):
+    """A Decoder whose decode steps are computed by the compiled kernels; see can_step."""
+
+    def __init__(self, language_model: PreTrainedModel, cache: SlotCache) -> None:
+        super().__init__(language_model, cache)
+        kernels = native.library()
+        assert kernels is not None
+        self._kernels = kernels
+        self._norms: list[torch.Tensor] = []  # float32 copies that the structure points to
+        self._layers = (native.DecoderLayer * len(language_model.model.layers))(
+            *(self._layer(layer) for layer in language_model.model.layers)
+        )
+        self._structure = self._model(language_model, cache)
+        self._capacity = -1
+        self._keys: ctypes.Array[ctypes.c_void_p]
+        self._values: ctypes.Array[ctypes.c_void_p]
+
+    def decode(self, rows: Rows, tokens: list[int]) -> DecodeStep:
+        """As Decoder.decode."""
+        self.cache.reserve(max(position for _, position in rows) + 1)
+        parts = [
+            self._step(rows[start : start + FEW_ROWS], tokens[start : start + FEW_ROWS])
+            for start in range(0, len(rows), FEW_ROWS)
+        ]
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
+        picked, best = most_probable(logits)
+        return DecodeStep(rows, logits, picked, best)
+
+    def _step(self, rows: Rows, tokens: list[int]) -> torch.Tensor:
+        """Logits [rows, vocabulary] of a few rows."""
+        hidden = self._embed(torch.tensor(tokens)).float().contiguous()
+        slots, positions = (torch.tensor(column) for column in zip(*rows, strict=True))
+        turned = self._language_model.model.rotary_emb(hidden, positions[:, None])
+        cosine, sine = (part[:, 0].contiguous() for part in turned)
+        logits = torch.empty(len(rows), self._structure.head.rows)
+        self._point_to_cache()
+        step = native.DecoderStep(
+            batch=len(rows),
+            capacity=self.cache.capacity,
+            hidden=hidden.data_ptr(),
+            cosine=cosine.data_ptr(),
+            sine=sine.data_ptr(),
+            slots=slots.data_ptr(),
+            positions=positions.data_ptr(),
+            keys=self._keys,
+            values=self._values,
+            logits=logits.data_ptr(),
+        )
+        native.check(self._kernels.vila_decode(self._structure, step, native.threads()))
+        return logits
+
+    def _point_to_cache(self) -> None:
+        """The addresses of keys and values, which change when the cache grows."""
+        if self._capacity == self.cache.capacity:
+            return
+        pointers = ctypes.c_void_p * len(self.cache.layers)
+        self._keys = pointers(*(layer.keys.data_ptr() for layer in self.cache.layers))
+        self._values = pointers(*(layer.values.data_ptr() for layer in self.cache.layers))
+        self._capacity = self.cache.capacity
+
+    def _layer(self, layer: nn.Module) -> native.DecoderLayer:
+        matrices = {}
+        for name, place in LINEARS.items():
+            linear = layer.get_submodule(place)
+            assert isinstance(linear, Int4Linear)
+            matrices[name] = linear.matrix
+        return native.DecoderLayer(
+            **matrices,
+            input_norm=self._norm(layer.input_layernorm),
+            post_norm=self._norm(layer.post_attention_layernorm),
+        )
+
+    def _norm(self, norm: object) -> int:
+        assert isinstance(norm, nn.Module)
+        weight = norm.weight
+        assert isinstance(weight, torch.Tensor)
+        self._norms.append(weight.detach().float().contiguous())
+        return self._norms[-1].data_ptr()
+
+    def _model(self, language_model: PreTrainedModel, cache: SlotCache) -> native.DecoderModel:
+        config = language_model.config
+        return native.DecoderModel(
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            kv_heads=cache.kv_heads,
+            head_dim=cache.head_dim,
+            mlp=config.intermediate_size,
+            epsilon=config.rms_norm_eps,
+            scaling=cache.head_dim**-0.5,
+            layer=self._layers,
+            norm=self._norm(language_model.model.norm),
+            head=native.dense_matrix(language_model.lm_head.weight),
+        )

@@ -1,0 +1,171 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Layers that keep their weights small: four bits, or the sixteen that were stored.
+
+A few rows (decoding) are multiplied with the packed weights; many rows (a prompt) with blocks of
+restored ones, which costs little beside the product and runs at the speed of torch's.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vila_ros.quantization import native
+from vila_ros.quantization.cuda_int4 import CudaInt4
+from vila_ros.quantization.int4_weight import Int4Weight
+
+FEW_ROWS = 8
+"""Rows up to which reading packed weights is faster than restoring them."""
+
+WIDE = 32
+"""Rows from which a GPU restores weights: its int4 kernel reads them once for every 16 or so."""
+
+BLOCK_BYTES = 16 << 20
+"""Of restored weights held at a time."""
+
+
+class Int4Linear(nn.Module):
+    """x @ weight.T + bias with an Int4Weight; in the place of an nn.Linear.
+
+    On the CPU the sums are float32 whatever x is; the answer has x's type. Prompts of float32 are
+    multiplied in bfloat16 there where the CPU has instructions for it (see wide_dtype).
+    """
+
+    packed: torch.Tensor
+    scales: torch.Tensor
+    zeros: torch.Tensor
+
+    def __init__(self, weight: Int4Weight, bias: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.in_features, self.out_features = weight.columns, weight.rows
+        for name in ("packed", "scales", "zeros"):
+            self.register_buffer(name, getattr(weight, name))
+        scale = weight.input_scale
+        self.register_buffer("input_scale", None if scale is None else scale.float())
+        self.register_buffer("bias", None if bias is None else bias.float())
+        self._matrix: native.Int4Matrix | None = None
+        self._cuda: CudaInt4 | None = None
+
+    @property
+    def weight(self) -> Int4Weight:
+        """The packed weight."""
+        return Int4Weight(self.packed, self.scales, self.zeros, self.input_scale)
+
+    @property
+    def matrix(self) -> native.Int4Matrix:
+        """The weight for the compiled kernels."""
+        if self._matrix is None:
+            self._matrix = native.int4_matrix(self.weight, self.bias)
+        return self._matrix
+
+    def to_cuda(self, device: torch.device) -> None:
+        """Move to a GPU, which then holds the weight twice: decoding reads it in the layout of
+        torch's kernel, prompts restore it from this one."""
+        moved = self.weight.to(device)
+        for name in ("packed", "scales", "zeros", "input_scale"):
+            setattr(self, name, getattr(moved, name))
+        self.bias = None if self.bias is None else self.bias.to(device)
+        self._cuda = CudaInt4.of(moved)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., in] -> [..., out] in x's type."""
+        flat = x.reshape(-1, self.in_features)
+        if x.device.type == "cpu":
+            out = self._few(flat) if len(flat) <= FEW_ROWS else self._many(flat)
+        else:
+            out = self._on_device(flat)
+        return out.to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+    def _few(self, x: torch.Tensor) -> torch.Tensor:
+        kernels = native.library()
+        if kernels is None:
+            return self._many(x)
+        given = x.float().contiguous()
+        return native.int4_product(kernels, self.matrix, given, self.out_features)
+
+    def _many(self, x: torch.Tensor) -> torch.Tensor:
+        """By blocks of restored weights."""
+        kind = wide_dtype() if x.dtype == torch.float32 and len(x) > FEW_ROWS else x.dtype
+        if self.input_scale is not None:
+            x = (x * self.input_scale).to(x.dtype)
+        x = x.to(kind)
+        out = torch.empty(len(x), self.out_features, dtype=kind)
+        step = max(1, BLOCK_BYTES // (self.in_features * kind.itemsize))
+        for start in range(0, self.out_features, step):
+            end = min(start + step, self.out_features)
+            out[:, start:end] = F.linear(x, self._restored(kind, start, end))
+        return out if self.bias is None else out + self.bias
+
+    def _restored(self, kind: torch.dtype, start: int, end: int) -> torch.Tensor:
+        kernels = native.library()
+        if kernels is None or kind == torch.float16:
+            return self.weight.dequantise(kind, start, end)
+        out = torch.empty(end - start, self.in_features, dtype=kind)
+        native.dequantised(kernels, self.matrix, start, end, out)
+        return out
+
+    def _on_device(self, x: torch.Tensor) -> torch.Tensor:
+        if self.input_scale is not None:
+            x = (x * self.input_scale).to(x.dtype)
+        if self._cuda is not None and len(x) <= WIDE:
+            out = self._cuda.product(x)
+        else:
+            out = F.linear(x, self.weight.dequantise(x.dtype))
+        return out if self.bias is None else out + self.bias
+
+
+class StoredLinear(nn.Module):
+    """x @ weight.T with the weight in the type it was stored in: an output layer whose 16 bits
+    would double in float32."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., in] -> [..., out] in x's type."""
+        if x.dtype == self.weight.dtype:
+            return F.linear(x, self.weight)
+        flat = x.reshape(-1, self.in_features)
+        kernels = native.library()
+        if kernels is not None and len(flat) <= FEW_ROWS and x.device.type == "cpu":
+            matrix = native.dense_matrix(self.weight)
+            given = flat.float().contiguous()
+            out = native.dense_product(kernels, matrix, given, self.out_features)
+        else:
+            step = max(1, BLOCK_BYTES // (self.in_features * x.dtype.itemsize))
+            parts = [F.linear(flat, part.to(x.dtype)) for part in self.weight.split(step)]
+            out = torch.cat(parts, dim=1)
+        return out.to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+
+class StoredEmbedding(nn.Module):
+    """A table of rows in the type it was stored in, handed out in another."""
+
+    def __init__(self, weight: torch.Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.dtype = dtype
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """int64 [...] -> [..., hidden]."""
+        return F.embedding(ids, self.weight).to(self.dtype)
+
+
+@cache
+def wide_dtype() -> torch.dtype:
+    """The type in which this CPU multiplies a float32 prompt: bfloat16 where it has instructions
+    for that, several times as fast; rounding to 8 bits is far below what 4 have lost already."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return torch.float32
+    known = {"avx512_bf16", "amx_bf16", "bf16"}
+    line = next((x for x in flags.splitlines() if x.startswith(("flags", "Features"))), "")
+    return torch.bfloat16 if known & set(line.split()) else torch.float32

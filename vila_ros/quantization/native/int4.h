@@ -1,0 +1,93 @@
+/* Copyright 2026 The vila_ros authors
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Int4 matrices and a decoder's step on the CPU. Activations and sums are float32; weights are read
+ * where they lie, so that a step costs little more than reading them once. Loaded by native.py,
+ * whose ctypes structures mirror the ones here.
+ */
+#ifndef VILA_INT4_H
+#define VILA_INT4_H
+
+#include <stdint.h>
+
+enum { KIND_F32 = 0, KIND_F16 = 1, KIND_BF16 = 2 };
+
+/* weight[o][k] = (q[o][k] - zeros[o][k / group]) * scales[o][k / group]; bits 4i to 4i+3 of
+ * packed[o][j] are q[o][8j + i]. columns and group are multiples of 16. */
+typedef struct {
+  const uint32_t *packed;
+  const void *scales;
+  const uint8_t *zeros;
+  const float *input_scale; /* [columns], or NULL for 1 */
+  const float *bias;        /* [rows], or NULL */
+  int64_t rows, columns, group;
+  int64_t scale_kind;
+} Int4Matrix;
+
+/* weight [rows][columns] in one of the kinds. */
+typedef struct {
+  const void *weight;
+  int64_t rows, columns, kind;
+} DenseMatrix;
+
+typedef struct {
+  Int4Matrix query, key, value, output, gate, up, down;
+  const float *input_norm, *post_norm; /* [hidden] */
+} DecoderLayer;
+
+typedef struct {
+  int64_t layers, hidden, heads, kv_heads, head_dim, mlp;
+  float epsilon, scaling;
+  const DecoderLayer *layer;
+  const float *norm;
+  DenseMatrix head;
+} DecoderModel;
+
+/* One new token for each of `batch` sequences. hidden [batch][hidden]: embeddings in, scratch
+ * afterwards. cosine, sine [batch][head_dim]. keys, values: one pointer a layer, float32
+ * [slots][kv_heads][capacity][head_dim]. logits [batch][vocabulary]. */
+typedef struct {
+  int64_t batch, capacity;
+  float *hidden;
+  const float *cosine, *sine;
+  const int64_t *slots, *positions;
+  float *const *keys;
+  float *const *values;
+  float *logits;
+} DecoderStep;
+
+const char *vila_instruction_set(void);
+int vila_linear(const Int4Matrix *matrix, const float *x, int64_t batch, float *out, int threads);
+int vila_dense(const DenseMatrix *matrix, const float *x, int64_t batch, float *out, int threads);
+int vila_dequantise(const Int4Matrix *matrix, int64_t first, int64_t last, void *out, int64_t kind,
+                    int threads);
+int vila_decode(const DecoderModel *model, const DecoderStep *step, int threads);
+double vila_read(const void *data, int64_t bytes, int threads);
+
+/* Internal: kernels of one instruction set. Activations are laid out by `prepare`: within 128
+ * columns, x[8t + i] stands at 16i + t; sums[t] = x[8t] + … + x[8t + 7]. */
+typedef struct {
+  const char *name;
+  void (*int4_rows)(const Int4Matrix *, const float *x, const float *sums, int64_t batch,
+                    int64_t first, int64_t last, float *out, int64_t stride);
+  void (*dense_rows)(const DenseMatrix *, const float *x, int64_t batch, int64_t first,
+                     int64_t last, float *out, int64_t stride);
+  void (*dequantise_rows)(const Int4Matrix *, int64_t first, int64_t last, void *out, int64_t kind);
+  void (*attend)(const float *query, int64_t queries, const float *keys, const float *values,
+                 int64_t seen, int64_t head_dim, float scaling, float *scores, float *out);
+  void (*swiglu)(const float *gate, const float *up, int64_t count, float *out);
+  double (*read)(const void *data, int64_t bytes);
+} Kernels;
+
+const Kernels *vila_kernels(void);
+int64_t vila_padded(int64_t columns);
+void vila_prepare(const Int4Matrix *matrix, const float *x, float *prepared, float *sums);
+
+/* Work shared by a few threads: all run `work`, meet at barriers, and claim chunks. */
+typedef struct Team Team;
+typedef void (*TeamWork)(Team *team, int member, void *argument);
+int vila_team_run(int threads, int64_t phases, TeamWork work, void *argument);
+int64_t vila_team_claim(Team *team, int64_t phase);
+void vila_team_barrier(Team *team);
+
+#endif

@@ -1,0 +1,214 @@
+/* Copyright 2026 The vila_ros authors
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The kernels of rows.inc for AVX-512, for AVX2 and for any machine; the best that this machine has
+ * is chosen when it is first asked for.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "int4.h"
+
+static inline float bf16_number(uint16_t bits) {
+  union { uint32_t i; float f; } value = {.i = (uint32_t)bits << 16};
+  return value.f;
+}
+
+static inline uint16_t to_bf16(float number) {
+  union { float f; uint32_t i; } value = {.f = number};
+  return (uint16_t)((value.i + 0x7fff + ((value.i >> 16) & 1)) >> 16);
+}
+
+static inline float f16_number(uint16_t bits) {
+  uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = bits & 0x7fff;
+  union { uint32_t i; float f; } value;
+  if (rest >= 0x7c00) {
+    value.i = sign | 0x7f800000 | (rest & 0x3ff) << 13;
+  } else {
+    /* Subnormal numbers become normal ones by the multiplication. */
+    value.i = rest << 13;
+    value.f *= 0x1p112f;
+    value.i |= sign;
+  }
+  return value.f;
+}
+
+int64_t vila_padded(int64_t columns) { return (columns + 127) / 128 * 128; }
+
+void vila_prepare(const Int4Matrix *m, const float *x, float *prepared, float *sums) {
+  const float *by = m->input_scale;
+  int64_t padded = vila_padded(m->columns);
+  for (int64_t block = 0; block < padded; block += 128) {
+    for (int t = 0; t < 16; t++) {
+      float sum = 0.0f;
+      for (int i = 0; i < 8; i++) {
+        int64_t k = block + 8 * t + i;
+        float value = k < m->columns ? x[k] * (by ? by[k] : 1.0f) : 0.0f;
+        prepared[block + 16 * i + t] = value;
+        sum += value;
+      }
+      sums[block / 8 + t] = sum;
+    }
+  }
+}
+
+/* Any machine: vectors of four floats by the compiler's own extension. */
+typedef float Float4 __attribute__((vector_size(16)));
+typedef uint32_t Word4 __attribute__((vector_size(16)));
+typedef int32_t Int4x4 __attribute__((vector_size(16)));
+#define TARGET
+#define NAME(name) name##_generic
+#define SET_NAME "generic"
+#define V Float4
+#define WORDS Word4
+#define LANES 4
+static inline Float4 load4(const float *from) {
+  Float4 value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+static inline Word4 load_words4(const uint32_t *from) {
+  Word4 value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+static inline Word4 load_part_generic(const uint32_t *from, int64_t count) {
+  Word4 value = {0, 0, 0, 0};
+  memcpy(&value, from, (size_t)count * 4);
+  return value;
+}
+static inline Float4 load_kind4(const char *w, int kind, int64_t k) {
+  if (kind == KIND_F32) return load4((const float *)w + k);
+  const uint16_t *h = (const uint16_t *)w + k;
+  if (kind == KIND_BF16)
+    return (Float4){bf16_number(h[0]), bf16_number(h[1]), bf16_number(h[2]), bf16_number(h[3])};
+  return (Float4){f16_number(h[0]), f16_number(h[1]), f16_number(h[2]), f16_number(h[3])};
+}
+#define SET1(a) ((Float4){(a), (a), (a), (a)})
+#define LOAD(p) load4(p)
+#define STORE(p, a) memcpy((p), &(Float4){(a)[0], (a)[1], (a)[2], (a)[3]}, 16)
+#define LOAD_WORDS(p) load_words4(p)
+#define LOAD_KIND(w, kind, k) load_kind4(w, kind, k)
+#define ADD(a, b) ((a) + (b))
+#define FMA(a, b, c) ((a) * (b) + (c))
+#define FNMA(a, b, c) ((c) - (a) * (b))
+static inline float sum4(Float4 a) { return (a[0] + a[1]) + (a[2] + a[3]); }
+#define SUM(a) sum4(a)
+#define F16_NUMBER(h) f16_number(h)
+static inline Float4 nibble4(Word4 words, int shift) {
+  return __builtin_convertvector((Int4x4)((words >> shift) & 15), Float4);
+}
+#define NIBBLE_0(w) nibble4(w, 0)
+#define NIBBLE_1(w) nibble4(w, 4)
+#define NIBBLE_2(w) nibble4(w, 8)
+#define NIBBLE_3(w) nibble4(w, 12)
+#define NIBBLE_4(w) nibble4(w, 16)
+#define NIBBLE_5(w) nibble4(w, 20)
+#define NIBBLE_6(w) nibble4(w, 24)
+#define NIBBLE_7(w) nibble4(w, 28)
+#include "rows.inc"
+#include "undefine.inc"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2,fma,f16c")))
+#define NAME(name) name##_avx2
+#define SET_NAME "avx2"
+#define V __m256
+#define WORDS __m256i
+#define LANES 8
+TARGET static inline __m256i load_part_avx2(const uint32_t *from, int64_t count) {
+  __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_epi32((const int *)from,
+                               _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), places));
+}
+TARGET static inline __m256 load_kind_avx2(const char *w, int kind, int64_t k) {
+  if (kind == KIND_F32) return _mm256_loadu_ps((const float *)w + k);
+  __m128i half = _mm_loadu_si128((const __m128i *)((const uint16_t *)w + k));
+  if (kind == KIND_F16) return _mm256_cvtph_ps(half);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+TARGET static inline float sum_avx2(__m256 a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+#define SET1(a) _mm256_set1_ps(a)
+#define LOAD(p) _mm256_loadu_ps(p)
+#define STORE(p, a) _mm256_storeu_ps(p, a)
+#define LOAD_WORDS(p) _mm256_loadu_si256((const __m256i *)(p))
+#define LOAD_KIND(w, kind, k) load_kind_avx2(w, kind, k)
+#define ADD(a, b) _mm256_add_ps(a, b)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define FNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define SUM(a) sum_avx2(a)
+#define F16_NUMBER(h) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))
+#define NIBBLE_AVX2(w, shift) \
+  _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(w, shift), _mm256_set1_epi32(15)))
+#define NIBBLE_0(w) _mm256_cvtepi32_ps(_mm256_and_si256(w, _mm256_set1_epi32(15)))
+#define NIBBLE_1(w) NIBBLE_AVX2(w, 4)
+#define NIBBLE_2(w) NIBBLE_AVX2(w, 8)
+#define NIBBLE_3(w) NIBBLE_AVX2(w, 12)
+#define NIBBLE_4(w) NIBBLE_AVX2(w, 16)
+#define NIBBLE_5(w) NIBBLE_AVX2(w, 20)
+#define NIBBLE_6(w) NIBBLE_AVX2(w, 24)
+#define NIBBLE_7(w) _mm256_cvtepi32_ps(_mm256_srli_epi32(w, 28))
+#include "rows.inc"
+#include "undefine.inc"
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,f16c")))
+#define NAME(name) name##_avx512
+#define SET_NAME "avx512"
+#define V __m512
+#define WORDS __m512i
+#define LANES 16
+TARGET static inline __m512i load_part_avx512(const uint32_t *from, int64_t count) {
+  return _mm512_maskz_loadu_epi32((__mmask16)((1u << count) - 1), from);
+}
+TARGET static inline __m512 load_kind_avx512(const char *w, int kind, int64_t k) {
+  if (kind == KIND_F32) return _mm512_loadu_ps((const float *)w + k);
+  __m256i half = _mm256_loadu_si256((const __m256i *)((const uint16_t *)w + k));
+  if (kind == KIND_F16) return _mm512_cvtph_ps(half);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+/* A permutation reads the low four bits of each index alone: it is mask and conversion in one. */
+TARGET static inline __m512 nibble_avx512(__m512i words) {
+  const __m512 values =
+      _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_permutexvar_ps(words, values);
+}
+#define SET1(a) _mm512_set1_ps(a)
+#define LOAD(p) _mm512_loadu_ps(p)
+#define STORE(p, a) _mm512_storeu_ps(p, a)
+#define LOAD_WORDS(p) _mm512_loadu_si512(p)
+#define LOAD_KIND(w, kind, k) load_kind_avx512(w, kind, k)
+#define ADD(a, b) _mm512_add_ps(a, b)
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
+#define SUM(a) _mm512_reduce_add_ps(a)
+#define F16_NUMBER(h) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))
+#define NIBBLE_0(w) nibble_avx512(w)
+#define NIBBLE_1(w) nibble_avx512(_mm512_srli_epi32(w, 4))
+#define NIBBLE_2(w) nibble_avx512(_mm512_srli_epi32(w, 8))
+#define NIBBLE_3(w) nibble_avx512(_mm512_srli_epi32(w, 12))
+#define NIBBLE_4(w) nibble_avx512(_mm512_srli_epi32(w, 16))
+#define NIBBLE_5(w) nibble_avx512(_mm512_srli_epi32(w, 20))
+#define NIBBLE_6(w) nibble_avx512(_mm512_srli_epi32(w, 24))
+#define NIBBLE_7(w) nibble_avx512(_mm512_srli_epi32(w, 28))
+#include "rows.inc"
+#include "undefine.inc"
+#endif
+
+const Kernels *vila_kernels(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl"))
+    return &kernels_avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
+#endif
+  return &kernels_generic;
+}
+
+const char *vila_instruction_set(void) { return vila_kernels()->name; }

@@ -38,8 +38,10 @@ def run(args: argparse.Namespace) -> int:
     reports: list[FileReport] = []
     unreadable: list[str] = []
     for folder in args.folders:
-<<<<<<< HEAD
         try:
+            if args.awq:
+                reports += check_awq_folder(folder, args.tolerance)
+                continue
             reports += check_folder(
                 folder,
                 args.tolerance,
@@ -48,17 +50,6 @@ def run(args: argparse.Namespace) -> int:
             )
         except VilaError as error:  # the other folders are checked all the same
             unreadable.append(f"FAILED {folder}: {error.message}")
-=======
-        if args.awq:
-            reports += check_awq_folder(folder, args.tolerance)
-            continue
-        reports += check_folder(
-            folder,
-            args.tolerance,
-            token_order=args.token_order,
-            conversation=args.conversation,
-        )
->>>>>>> w/awq
     for line in format_table(reports):
         print(line)
     failures = unreadable + [

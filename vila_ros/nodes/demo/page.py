@@ -210,10 +210,15 @@ def _times(stats: Any) -> str:
     """How long it took, as a bar: before the engine, to the first token, to the last."""
     total = max(stats.total_time, 1e-6)
     first = min(max(stats.time_to_first_token, stats.queue_time), total)
-    spans = (("wait", stats.queue_time), ("look", first - stats.queue_time), ("say", total - first))
+    spans = (
+        ("wait", "waiting and decoding", stats.queue_time),
+        ("look", "until the first token", first - stats.queue_time),
+        ("say", "until the last token", total - first),
+    )
     bar = "".join(
-        f'<i class="{name}" style="width:{100 * max(seconds, 0.0) / total:.1f}%"></i>'
-        for name, seconds in spans
+        f'<i class="{name}" title="{says}: {seconds * 1000:.0f} ms" '
+        f'style="width:{100 * max(seconds, 0.0) / total:.1f}%"></i>'
+        for name, says, seconds in spans
     )
     return (
         f'<div class="times"><span class="bar">{bar}</span><span>{escape(cost(stats))}</span></div>'

@@ -33,7 +33,7 @@ dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
 .model:empty { display: none; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 10px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr));
-  gap: 16px; }
+  gap: 16px; align-items: start; }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
   padding: 16px 18px; min-width: 0; }
 article > header { display: flex; gap: 12px; align-items: flex-start;
@@ -55,9 +55,9 @@ figcaption { margin-top: 2px; white-space: nowrap; overflow: hidden; text-overfl
 .film { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 8px;
   margin-top: 12px; }
 .film figure:only-child { grid-column: 1 / -1; max-width: 320px; }
-.chances { list-style: none; margin: 10px 0 0; padding: 0; font-size: 14px; }
-.chances li { display: grid; grid-template-columns: minmax(72px, auto) 1fr 48px; gap: 10px;
-  align-items: center; }
+.chances { list-style: none; margin: 10px 0 0; padding: 0; font-size: 14px; display: grid;
+  grid-template-columns: minmax(72px, auto) 1fr auto; gap: 0 12px; align-items: center; }
+.chances li { display: contents; }
 .chances li span:last-child { text-align: right; font-variant-numeric: tabular-nums;
   color: var(--soft); }
 .chances .meter { height: 8px; }

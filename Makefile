@@ -15,7 +15,8 @@ lint: setup
 	@$(ENV) mypy
 
 demo: setup
-	@$(ENV) python -m vila_ros.nodes.demo $(if $(BAG),--bag "$(BAG)") $(if $(MODEL),--model "$(MODEL)")
+	@$(ENV) python -m vila_ros.nodes.demo $(if $(BAG),--bag "$(BAG)") $(if $(MODEL),--model "$(MODEL)") \
+	$(if $(SEED),--seed "$(SEED)") $(if $(OPEN),--open)
 
 bench: setup
 	@failed=; for script in benchmarks/[a-z]*.py; do echo "== $$script"; \

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,9 +106,11 @@ def write_drive(
     rate: float = 5.0,
     size: tuple[int, int] = (640, 480),
     storage: str = "mcap",
+    on_frame: Callable[[int, int], None] | None = None,
 ) -> list[FrameTruth]:
     """Record a drive: pictures as JPEG, the speed, and the truth as JSON in a string.
 
+    on_frame: told after each picture how many there are by now, and will be.
     Returns what is true at each frame. Raises as drive() does, and InvalidRecording if the folder
     cannot be written.
     """
@@ -125,6 +127,8 @@ def write_drive(
             writer.write(SPEED_TOPIC, "std_msgs/msg/Float32", stamp, serialize_float32(truth.speed))
             writer.write(TRUTH_TOPIC, "std_msgs/msg/String", stamp, said)
             truths.append(truth)
+            if on_frame is not None:
+                on_frame(len(truths), math.ceil(seconds * rate))
     return truths
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.errors import Unsupported
 from vila_ros.simulation.background import Background
+from vila_ros.simulation.bullet import connect
 from vila_ros.simulation.scene import Camera, FrameTruth, SeenThing, Surroundings, Thing
 from vila_ros.simulation.shapes import SHAPES, Part
 
@@ -30,15 +30,8 @@ class Renderer:
     """
 
     def __init__(self, width: int = 320, height: int = 240) -> None:
-        try:
-            import pybullet
-            from pybullet_utils.bullet_client import BulletClient
-        except ImportError:
-            raise Unsupported(
-                "Rendered scenes need pybullet, which is not installed: pip install pybullet"
-            ) from None
         self.width, self.height = width, height
-        self._bullet: Any = BulletClient(connection_mode=pybullet.DIRECT)
+        self._bullet: Any = connect()
         self._shapes: dict[int, int] = {}
         self._surroundings: Surroundings | None = None
         self._background: Background | None = None

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -151,7 +152,10 @@ def engine_failure(part: Part) -> EngineDown | None:
 def _fill(request: Any, question: DemoQuestion, deadline: float) -> Any:
     request.prompt = question.prompt
     request.cameras = list(question.cameras)
-    request.window = question.window
+    if question.end_ns:
+        request.start, request.end = _time(question.start_ns), _time(question.end_ns)
+    else:
+        request.window = question.window
     request.max_frames = question.max_frames
     request.sampling = int(question.sampling)
     request.choices = list(question.choices)
@@ -159,6 +163,10 @@ def _fill(request: Any, question: DemoQuestion, deadline: float) -> Any:
     request.max_tokens = question.max_tokens
     request.deadline = deadline
     return request
+
+
+def _time(stamp_ns: int) -> Time:
+    return Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
 
 
 def _number(level: Any) -> int:

@@ -4,18 +4,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from vila_ros.bags.recording import Recording, open_recording
-from vila_ros.bags.synthetic_drive import write_drive
 from vila_ros.errors import InvalidRequest
 from vila_ros.nodes.recorded_cameras import RecordedCamera, recorded_cameras
 from vila_ros.perception.cdr import read_header
 from vila_ros.perception.types import RefusedImage
+from vila_ros.simulation.drive import write_drive
+from vila_ros.simulation.scene import FrameTruth
 
-DRAWN_SECONDS = 12.0
+DRIVE_SECONDS = 26.0
 LONGEST_SECONDS = 30.0
+MOST_SEED = (1 << 31) - 1
+_RATE = 5.0
+_SIZE = (512, 384)
+
+
+class ModelKind(Enum):
+    """Where the model comes from: made for demonstrations, random weights, or the user's."""
+
+    EMBEDDED = "embedded"
+    RANDOM = "random"
+    OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -23,48 +37,70 @@ class Material:
     """Everything that is shown.
 
     seconds: how much of the recording is played. frames: frame_id of each frame that is played, by
-    camera and stamp. drawn, random: the recording, the model was made for the demonstration.
+    camera and stamp. seed: of a simulated drive, with its truths by stamp; None and empty for a
+    recording of the user's.
     """
 
     recording: Recording
     cameras: tuple[RecordedCamera, ...]
     model: str
+    kind: ModelKind
     seconds: float
     frames: dict[tuple[str, int], str]
-    drawn: bool
-    random: bool
+    seed: int | None = None
+    truths: tuple[FrameTruth, ...] = ()
 
 
-def prepare(bag: str, model: str, seconds: float, folder: Path) -> Material:
+def prepare(
+    bag: str,
+    model: str,
+    seconds: float,
+    folder: Path,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Material:
     """Open the recording and name the model, or make them in the folder where they are empty.
 
-    seconds: to play, 0 for the default. Raises InvalidRequest or InvalidRecording for a recording
-    without cameras, or none.
+    seconds: to play, 0 for the default. seed: of the simulated drive. progress: told how many of
+    its pictures are rendered, and how many there are.
+    Raises InvalidRequest or InvalidRecording for a recording without cameras, or none; Unsupported
+    where the simulation's engine is not installed.
     """
     if not 0 <= seconds <= 3600:
         raise InvalidRequest(f"--seconds is {seconds}; it must be from 0 (default) to 3600.")
-    drawn, random = not bag, not model
-    if drawn:
-        write_drive(folder / "drive", seconds=seconds or DRAWN_SECONDS)
-        bag = str(folder / "drive")
+    if not 0 <= seed <= MOST_SEED:
+        raise InvalidRequest(f"--seed is {seed}; it must be from 0 to {MOST_SEED}.")
+    truths: tuple[FrameTruth, ...] = ()
+    simulated = not bag
+    if simulated:
+        length = seconds or DRIVE_SECONDS
+        path = folder / "drive"
+        truths = tuple(write_drive(path, seed, length, _RATE, _SIZE, on_frame=progress))
+        bag = str(path)
     recording = open_recording(bag)
     cameras = recorded_cameras(recording)
-    if random:
-        # Here, since it loads torch, which takes seconds.
-        from vila_ros.model.random_checkpoint import write_random_checkpoint
-
-        model = str(write_random_checkpoint(folder / "random_checkpoint"))
+    kind = ModelKind.OWN
+    if not model:
+        model, kind = _own_model(folder)
     length = (recording.end_ns - recording.start_ns) / 1e9
     seconds = min(seconds or LONGEST_SECONDS, length)
     return Material(
         recording=recording,
         cameras=cameras,
         model=model,
+        kind=kind,
         seconds=seconds,
         frames=_played_frames(recording, cameras, seconds),
-        drawn=drawn,
-        random=random,
+        seed=seed if simulated else None,
+        truths=truths,
     )
+
+
+def _own_model(folder: Path) -> tuple[str, ModelKind]:
+    # Here, since it loads torch, which takes seconds.
+    from vila_ros.model.random_checkpoint import write_random_checkpoint
+
+    return str(write_random_checkpoint(folder / "random_checkpoint")), ModelKind.RANDOM
 
 
 def _played_frames(

@@ -28,7 +28,11 @@ SCENE_SCHEMA = json.dumps(
 
 @dataclass(frozen=True)
 class DemoQuestion:
-    """A question and how it is put. streamed: by the action, else by the service."""
+    """A question and how it is put.
+
+    streamed: by the action, else by the service. start_ns, end_ns: the window by stamps, instead of
+    the last `window` seconds. answer: what is true; empty where nobody knows.
+    """
 
     prompt: str
     streamed: bool = True
@@ -40,8 +44,19 @@ class DemoQuestion:
     json_schema: str = ""
     max_tokens: int = 48
     expected: ErrorCode = ErrorCode.NONE
+    start_ns: int = 0
+    end_ns: int = 0
+    answer: str = ""
+
+    @property
+    def way(self) -> str:
+        """By which interface it is put."""
+        return "action ~/ask" if self.streamed else "service ~/query"
 
 
+WRONG_CAMERA = DemoQuestion(
+    "What is behind the robot?", cameras=("no_such_camera",), expected=ErrorCode.UNKNOWN_CAMERA
+)
 DEFAULT_QUESTIONS = (
     DemoQuestion("What is happening on the road ahead?"),
     DemoQuestion(
@@ -55,9 +70,7 @@ DEFAULT_QUESTIONS = (
     DemoQuestion(
         "How many vehicles are there, and is the road free?", json_schema=SCENE_SCHEMA, max_frames=2
     ),
-    DemoQuestion(
-        "What is behind the robot?", cameras=("no_such_camera",), expected=ErrorCode.UNKNOWN_CAMERA
-    ),
+    WRONG_CAMERA,
 )
 
 
@@ -102,7 +115,10 @@ def _window_faults(question: DemoQuestion, result: Any, stamps: Sequence[int]) -
     window = nanoseconds(result.window_start), nanoseconds(result.window_end)
     if window != (min(stamps), max(stamps)):
         found.append(f"the window {window} is not that of the frames")
-    if max(stamps) - min(stamps) > question.window * 1e9:
+    if question.end_ns:
+        outside = [each for each in stamps if not question.start_ns <= each <= question.end_ns]
+        found += [f"the frame of {each} is outside of the window asked for" for each in outside]
+    elif max(stamps) - min(stamps) > question.window * 1e9:
         found.append(f"frames over {(max(stamps) - min(stamps)) / 1e9:.2f} s, more than the window")
     return found
 

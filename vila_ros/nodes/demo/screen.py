@@ -9,11 +9,13 @@ import shutil
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from vila_ros.errors import ErrorCode
 from vila_ros.nodes.demo.client import Part
 from vila_ros.nodes.demo.questions import DemoQuestion, nanoseconds
+from vila_ros.nodes.demo.record import Answered, Described, Record
 
 _LEVELS = (("ok", "32"), ("warn", "33"), ("error", "31"), ("off", "90"))
 _STAGES = ("waiting", "decoding", "encoding", "answering")
@@ -30,6 +32,9 @@ _TOLD = (
 )
 _LABEL = 12
 _WIDEST = 100
+_BAR = 24
+_TOP_CHANCES = 4
+_MOST_FRAMES = 4
 
 
 def plain(text: str) -> str:
@@ -94,9 +99,14 @@ class Screen:
         """Seconds since the demonstration began."""
         return f"{time.monotonic() - self._began:6.1f} s"
 
-    def scene(self, description: Any) -> None:
+    def bar(self, done: float, text: str) -> None:
+        """Replace the line at the bottom by a bar, filled to `done` of 1, and a text."""
+        filled = round(min(max(done, 0.0), 1.0) * _BAR)
+        self.live(f"  {'━' * filled}{'╌' * (_BAR - filled)}  {text}")
+
+    def scene(self, description: Described) -> None:
         """A scene description, with the newest frame it is based on."""
-        stamp = nanoseconds(description.header.stamp) / 1e9
+        stamp = description.frames[-1][1] / 1e9 if description.frames else 0.0
         head = f"  {self.since_start()}  scene at {stamp:.3f}  "
         text = plain(description.text)
         room = self.width - len(head) - 2
@@ -105,9 +115,9 @@ class Screen:
 
     def question(self, question: DemoQuestion) -> None:
         """A question, and by what it is put."""
-        way = "action ~/ask" if question.streamed else "service ~/query"
         self.line()
-        self.line(self.color(f"▸ {question.prompt}", "1;36") + self.color(f"   {way}", "90"))
+        way = self.color(f"   {question.way}", "90")
+        self.line(self.color(f"▸ {question.prompt}", "1;36") + way)
 
     def progress(self, stage: int, text: str) -> None:
         """The answer while it grows."""
@@ -116,31 +126,49 @@ class Screen:
         room = self.width - 16
         self.live(f"  {name:{_LABEL}}{'…' + shown[-room:] if len(shown) > room else shown}")
 
-    def outcome(self, question: DemoQuestion, result: Any, found: list[str]) -> None:
+    def outcome(self, answered: Answered) -> None:
         """The answer with its frames and timings, and whether it is as it should be."""
+        question, result = answered.question, answered.result
         self.live("")
         self._live = ""
         if result.error_code:
             code = ErrorCode(result.error_code)
             self.entry("error", f"{code.value} {code.name}: {plain(result.error_message)}", "33")
         else:
-            self.entry("answer", f"“{plain(result.text)}”")
+            self._answer(answered)
         if result.choice_probabilities:
             odds = zip(question.choices, result.choice_probabilities, strict=False)
-            self.entry("chances", "  ".join(f"{word} {chance:.2f}" for word, chance in odds))
-        for number, frame in enumerate(result.frames):
-            stamp = nanoseconds(frame.stamp)
-            label = "frames" if number == 0 else ""
-            self.entry(
-                label,
-                f"{frame.camera:8} {stamp // 10**9}.{stamp % 10**9:09d}  {frame.frame_id}",
-            )
+            best = sorted(odds, key=lambda pair: -pair[1])[:_TOP_CHANCES]
+            self.entry("chances", "  ".join(f"{word} {chance:.2f}" for word, chance in best))
+        self._frames(result.frames)
         if not result.error_code:
-            self.entry("cost", _cost(result.stats))
-        for fault in found:
+            self.entry("cost", cost(result.stats))
+        for fault in answered.faults:
             self.entry("WRONG", fault, "31")
-        if not found and question.expected:
+        if not answered.faults and question.expected:
             self.entry("", f"{question.expected.name} is what this question is for", "32")
+
+    def _answer(self, answered: Answered) -> None:
+        """What it says, marked right or wrong where that is known."""
+        question = answered.question
+        said = answered.result.json if question.json_schema else answered.result.text
+        text = f"“{plain(said)}”"
+        if answered.right is None:
+            self.entry("answer", text)
+        elif answered.right:
+            self.entry("answer", f"{text}  ✓ right", "32")
+        else:
+            self.entry("answer", f"{text}  ✗ true is: {question.answer}", "31")
+
+    def _frames(self, frames: Sequence[Any]) -> None:
+        """Which frames an answer is based on; of many the first and the last."""
+        shown = list(frames) if len(frames) <= _MOST_FRAMES else [frames[0], frames[-1]]
+        for number, frame in enumerate(shown):
+            stamp = nanoseconds(frame.stamp)
+            text = f"{frame.camera:8} {stamp // 10**9}.{stamp % 10**9:09d}  {frame.frame_id}"
+            if number and len(shown) < len(frames):
+                text += f"  and {len(frames) - 2} between"
+            self.entry("" if number else "frames", text)
 
     def diagnostics(self, parts: list[Part]) -> None:
         """The node's own account."""
@@ -166,7 +194,16 @@ def _value(key: str, value: str) -> str:
     return f"{name} {int(value) / 1e6:.0f} MB" if unit == "bytes" else f"{key} {value}"
 
 
-def _cost(stats: Any) -> str:
+def verdict(record: Record) -> str:
+    """How the demonstration ended, in a line."""
+    asked = len(record.answered)
+    if record.sound == asked:
+        return f"✓ {asked} of {asked} questions ended as they should, with frames of the recording"
+    return f"✗ {asked - record.sound} of {asked} questions did not end as they should, see above"
+
+
+def cost(stats: Any) -> str:
+    """What an answer took, of an InferenceStats."""
     rate = f", {stats.tokens_per_second:.0f} tokens/s" if stats.tokens_per_second else ""
     return (
         f"{stats.total_time * 1000:.0f} ms: first token after "

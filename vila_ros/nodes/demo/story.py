@@ -12,20 +12,19 @@ from pathlib import Path
 
 from vila_ros.errors import DeadlineExceeded, EngineDown, VilaError
 from vila_ros.msg import SceneDescription
-from vila_ros.nodes.demo.client import Client, Event, Feedback, Outcome, Part, engine_failure
-from vila_ros.nodes.demo.material import Material
+from vila_ros.nodes.demo.client import Client, Event, Feedback, Outcome, engine_failure
+from vila_ros.nodes.demo.known import CLIP_FRAMES
+from vila_ros.nodes.demo.material import Material, ModelKind
+from vila_ros.nodes.demo.model_note import note_on
 from vila_ros.nodes.demo.processes import Child
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
-from vila_ros.nodes.demo.screen import Screen
+from vila_ros.nodes.demo.record import Record
+from vila_ros.nodes.demo.screen import Screen, verdict
 from vila_ros.perception.types import MessageKind
 
-_NOISE = (
-    "tiny, with random weights: everything it says is NOISE. It shows that the machinery works; a "
-    "robot uses a released VILA checkpoint: make demo MODEL=Efficient-Large-Model/VILA1.5-3b"
-)
-# A model with random weights is small and answers at once; a real one may run on a CPU here.
-_LOAD_LIMIT = {True: 180.0, False: 3600.0}
-_DEADLINE = {True: 30.0, False: 600.0}
+# Models made for the demonstration answer at once; a real one may run on a CPU here.
+_LOAD_LIMIT = {ModelKind.EMBEDDED: 180.0, ModelKind.RANDOM: 180.0, ModelKind.OWN: 3600.0}
+_DEADLINE = {ModelKind.EMBEDDED: 30.0, ModelKind.RANDOM: 30.0, ModelKind.OWN: 600.0}
 _FRAMES_BEFORE_ASKING = 8
 _STILL = 10.0  # seconds without a frame after which something is wrong
 
@@ -46,14 +45,16 @@ def environment(material: Material) -> dict[str, str]:
     return values
 
 
-def tell(material: Material, questions: tuple[DemoQuestion, ...], folder: Path) -> bool:
-    """Run the demonstration; True if every question ended as it should.
+def tell(
+    screen: Screen, material: Material, questions: tuple[DemoQuestion, ...], folder: Path
+) -> Record:
+    """Run the demonstration; returns what happened.
 
     folder: where logs go. Raises VilaError when a process dies or nothing arrives.
     """
-    screen = Screen()
     _introduce(screen, material)
     os.environ.update(environment(material))
+    record = Record({truth.stamp_ns: truth for truth in material.truths})
     with ExitStack() as running:
         node = running.enter_context(
             Child("node", _node_arguments(material, folder), folder / "node.log", os.environ)
@@ -63,34 +64,41 @@ def tell(material: Material, questions: tuple[DemoQuestion, ...], folder: Path) 
         player = running.enter_context(
             Child("player", _player_arguments(material), folder / "player.log", os.environ)
         )
-        show = _Show(screen, client, (node, player), material)
+        show = _Show(screen, client, (node, player), material, record)
         show.await_frames()
-        # Spread over the drive, so that they are about different moments.
-        began = time.monotonic()
-        right = 0
         for number, question in enumerate(questions):
-            show.watch_until(began + number * material.seconds / (len(questions) + 1))
-            right += show.ask(question)
-        show.watch_until(began + material.seconds, while_playing=True)
+            if question.end_ns:
+                show.watch_until_seen(question.end_ns)
+            else:
+                # Spread over the drive, so that they are about different moments.
+                show.watch_until(number * material.seconds / (len(questions) + 1))
+            show.ask(question)
+        show.watch_until(material.seconds, while_playing=True)
         screen.line()
         screen.title("/diagnostics")
-        screen.diagnostics(show.diagnostics)
-    _conclude(screen, material, right, len(questions))
-    return right == len(questions)
+        screen.diagnostics(record.diagnostics)
+    _conclude(screen, material, record)
+    return record
 
 
 class _Show:
-    """What happens while the recording plays. diagnostics: the newest ones from that time."""
+    """What happens while the recording plays, noted in the record. Times: since it plays."""
 
     def __init__(
-        self, screen: Screen, client: Client, children: tuple[Child, Child], material: Material
+        self,
+        screen: Screen,
+        client: Client,
+        children: tuple[Child, Child],
+        material: Material,
+        record: Record,
     ) -> None:
         self._screen = screen
         self._client = client
         self._node, self._player = children
         self._material = material
-        self._deadline = _DEADLINE[material.random]
-        self.diagnostics: list[Part] = []
+        self._record = record
+        self._deadline = _DEADLINE[material.kind]
+        self._began = time.monotonic()
 
     def await_frames(self) -> None:
         """Until the node has frames to be asked about."""
@@ -102,22 +110,46 @@ class _Show:
                 said = self._client.part(f"cameras/{camera}").message
                 raise EngineDown(f"No frame reaches the node: {said or 'it reports nothing'}.")
             self._take(0.1)
+        self._began = time.monotonic()
 
     def _held(self) -> int:
-        parts = (self._client.part(f"cameras/{each.name}") for each in self._material.cameras)
-        return max(int(part.values.get("frames held", 0)) for part in parts)
+        return max(int(value or 0) for value in self._values("frames held"))
 
-    def watch_until(self, when: float, while_playing: bool = False) -> None:
+    def _values(self, key: str) -> list[str]:
+        """What the node reports of each camera."""
+        parts = [self._client.part(f"cameras/{each.name}") for each in self._material.cameras]
+        return [part.values.get(key, "") for part in parts]
+
+    def watch_until(self, seconds: float, while_playing: bool = False) -> None:
         """Print scene descriptions until then, or until the recording has ended."""
-        while (left := when - time.monotonic()) > 0:
+        while (left := self._began + seconds - time.monotonic()) > 0:
             if while_playing and self._player.status is not None:
                 break
-            self._screen.live(f"  playing, {left:4.1f} s left, {self._held()} frames in the node")
+            self._show_progress()
             self._take(min(left, 0.2))
         self._screen.live("")
 
-    def ask(self, question: DemoQuestion) -> bool:
-        """Put a question and show its answer; True if it is right about its frames."""
+    def watch_until_seen(self, stamp_ns: int) -> None:
+        """Print scene descriptions until a camera of the node has a frame of that stamp or later.
+
+        Once the recording has ended none will come: the question then says so itself.
+        """
+        while all(_stamp(value) < stamp_ns for value in self._values("newest stamp")):
+            if self._player.status is not None:
+                break
+            self._show_progress()
+            self._take(0.1)
+        self._screen.live("")
+
+    def _show_progress(self) -> None:
+        seconds, record = self._material.seconds, self._record
+        now = min(time.monotonic() - self._began, seconds)
+        score = f", {record.right} of {record.known} right" if record.known else ""
+        text = f"{now:4.1f} of {seconds:.1f} s, {len(record.answered)} answered{score}"
+        self._screen.bar(now / max(seconds, 1e-6), text)
+
+    def ask(self, question: DemoQuestion) -> None:
+        """Put a question and show its answer."""
         self._screen.question(question)
         self._client.ask(question, self._deadline)
         until = time.monotonic() + self._deadline + 10.0
@@ -127,8 +159,8 @@ class _Show:
                 self._screen.progress(event.stage, event.text)
             elif isinstance(event, Outcome):
                 found = faults(question, event.result, self._material)
-                self._screen.outcome(question, event.result, found)
-                return not found
+                self._screen.outcome(self._record.add_answer(question, event.result, found))
+                return
             elif time.monotonic() > until:
                 raise DeadlineExceeded(f"The node did not answer within {self._deadline:g} s.")
 
@@ -136,39 +168,56 @@ class _Show:
         """The next event, with scene descriptions printed; checks that the processes live."""
         _check(self._node)
         if self._player.status is None:
-            self.diagnostics = list(self._client.parts.values())
+            self._record.diagnostics = list(self._client.parts.values())
         elif self._player.status:
             _check(self._player)
         event = self._client.next_event(seconds)
         if isinstance(event, SceneDescription):
-            self._screen.scene(event)
+            self._screen.scene(self._record.add_description(event))
         return event
+
+
+def _stamp(value: str) -> int:
+    """A stamp as /diagnostics has it, in nanoseconds; 0 before there is one."""
+    seconds, _, rest = value.partition(".")
+    return int(seconds) * 10**9 + int(rest) if rest else 0
 
 
 def _introduce(screen: Screen, material: Material) -> None:
     recording = material.recording
     screen.title("VILA on ROS 2: a recording, a node, questions")
-    drawn = "drawn for this demonstration" if material.drawn else str(recording.path)
-    screen.entry("recording", f"{drawn}, {material.seconds:.1f} s are played")
+    what = str(recording.path)
+    if material.seed is not None:
+        what = f"a drive simulated for this demonstration, seed {material.seed}"
+    screen.entry("recording", f"{what}, {material.seconds:.1f} s are played")
     for warning in recording.warnings:
         screen.entry("", warning, "33")
     for number, camera in enumerate(material.cameras):
         count = sum(name == camera.name for name, _ in material.frames)
         label = "" if number else "cameras"
         screen.entry(label, f"{camera.name:8} {camera.topic}, {count} frames")
-    if material.random:
-        screen.entry("model", _NOISE, "33")
-    else:
+    if material.kind is not ModelKind.RANDOM:
         screen.entry("model", material.model)
+    if note := note_on(material.kind):
+        label = "model" if material.kind is ModelKind.RANDOM else ""
+        screen.entry(label, note, "33")
 
 
 def _node_arguments(material: Material, folder: Path) -> list[str]:
+    description: dict[str, object] = {
+        "rate": 0.5, "window": 2.0, "max_frames": 2, "max_tokens": 32,
+    }  # fmt: skip
+    if material.truths:
+        description |= {"prompt": "What happens?", "window": 3.2, "max_frames": CLIP_FRAMES}
+        description |= {"max_tokens": 64}
     parameters = {
         "/**": {
             "ros__parameters": {
-                "description": {"rate": 0.5, "window": 2.0, "max_frames": 2, "max_tokens": 32},
+                "description": description,
                 "diagnostics": {"period": 0.25},
-                "query": {"max_deadline": _DEADLINE[material.random]},
+                "query": {"max_deadline": _DEADLINE[material.kind]},
+                # A slow model asks about what was seen a while ago.
+                "buffer": {"seconds": material.seconds + 60.0},
             }
         }
     }
@@ -190,7 +239,7 @@ def _player_arguments(material: Material) -> list[str]:
 def _await_engine(screen: Screen, client: Client, node: Child, material: Material) -> None:
     """Wait until the model is loaded and the node's action and service are there."""
     began = time.monotonic()
-    limit = _LOAD_LIMIT[material.random]
+    limit = _LOAD_LIMIT[material.kind]
     while True:
         _check(node)
         waited = time.monotonic() - began
@@ -220,16 +269,15 @@ def _check(child: Child) -> None:
         raise ChildDied(f"The {child.name} ended with status {child.status}:\n{child.tail()}")
 
 
-def _conclude(screen: Screen, material: Material, right: int, asked: int) -> None:
+def _conclude(screen: Screen, material: Material, record: Record) -> None:
     screen.line()
-    if right == asked:
-        verdict = (
-            f"✓ {right} of {asked} questions ended as they should, with frames of the recording"
-        )
-        screen.line(screen.color(verdict, "1;32"))
-    else:
-        verdict = f"✗ {asked - right} of {asked} questions did not end as they should, see above"
-        screen.line(screen.color(verdict, "1;31"))
-    if material.random:
-        screen.line("  The model has random weights, so what it said was noise. See README.md for")
-        screen.line("  real ones: make demo MODEL=<VILA checkpoint> BAG=<recording>")
+    good = record.sound == len(record.answered)
+    screen.line(screen.color(verdict(record), "1;32" if good else "1;31"))
+    if record.known:
+        text = f"  {record.right} of {record.known} answers say what is true of this drive"
+        screen.line(screen.color(text, "1"))
+    if material.kind is ModelKind.OWN:
+        return
+    if material.kind is ModelKind.RANDOM:
+        screen.line("  The model has random weights, so what it said was noise.")
+    screen.line("  Your own: make demo MODEL=<VILA checkpoint> BAG=<recording>; see README.md")

@@ -19,6 +19,8 @@ VERBS = {
     "play": ("vila_ros.nodes.play", "publish a recording's cameras over ROS 2"),
     "describe": ("vila_ros.cli.describe", "ask one question about images"),
     "chat": ("vila_ros.cli.chat", "talk to a model about images"),
+    "replay": ("vila_ros.cli.replay", "describe recordings as the robot would have"),
+    "evaluate": ("vila_ros.cli.evaluate", "score a model's answers along recordings"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
     "parity": ("vila_ros.cli.parity", "recompute reference results and compare"),
     "engine": ("vila_ros.cli.engine", "what a TensorRT-LLM engine folder is, and if it runs here"),

@@ -166,9 +166,9 @@ def _comparisons(results: Results) -> str:
     return (
         "<section id='comparisons'><h2>Comparisons</h2><div class='card'>"
         "<p class='soft'>Differences of scores at the same moments. Intervals and p are of a "
-        "paired bootstrap that draws stretches of ten seconds, for answers of one moment are alike, "
-        "where there are at least ten of them. “Alone right” counts moments that one got entirely right "
-        "and the other did not, with the exact p of McNemar's test.</p>"
+        "paired bootstrap, which draws stretches of ten seconds where there are at least ten, for "
+        "answers of one moment are alike. “Alone right” counts moments that one got entirely "
+        "right and the other did not, with the exact p of McNemar's test.</p>"
         f"<div class='wide'>{plot}</div></div><div class='card wide'><table><thead><tr>"
         "<th>Question</th><th>This</th><th>Against</th><th>Verdict</th>"
         "<th class='number'>Difference</th><th class='number'>95 %</th><th class='number'>p</th>"
@@ -182,8 +182,8 @@ def _notes(notes: Sequence[str]) -> str:
     section = f"<section id='notes'><h2>Notes</h2><ul>{listed}</ul></section>" if notes else ""
     return (
         f"{section}<footer>Everything here is in results.json, all answers are in answers.jsonl. "
-        "How long answers took, which differs each time, is in <a href='timings.html'>timings.html</a>."
-        "</footer>"
+        "How long answers took, which differs each time, is in "
+        "<a href='timings.html'>timings.html</a>.</footer>"
     )
 
 

@@ -153,7 +153,7 @@ def _item(answer: ScoredAnswer, models: Sequence[str]) -> str:
 
 
 def outcome_of(answer: ScoredAnswer) -> str:
-    """ "failed", "right" (entirely), "wrong", or "open" where nothing is expected."""
+    """One of failed, right (entirely), wrong, and open where nothing is expected."""
     if answer.error:
         return "failed"
     if answer.score is None:

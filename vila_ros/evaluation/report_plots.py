@@ -159,9 +159,8 @@ def series_plot(
     # A wild answer must not press everything else flat: the range is that of nearly all.
     values += sorted(value for points in models.values() for _, value in points)[: len(every)]
     low, high = _robust(values, [value for _, value in truth])
-    low, high = low - tolerance, high + tolerance
-    if high - low < 1e-9:
-        low, high = low - 1, high + 1
+    ticks = _ticks(low - tolerance, high + tolerance)
+    low, high = ticks[0], ticks[-1]
     start, end = min(times), max(times)
     span = (end - start) or 1.0
 
@@ -173,13 +172,11 @@ def series_plot(
         )
 
     parts = []
-    for tick in range(5):
-        value = low + (high - low) * tick / 4
+    for value in ticks:
         _, y = place(start, value)
-        parts += [line(left, y, width - 10, y), text(left - 8, y + 4, f"{value:.3g}", "end")]
-    for tick in range(5):
-        x, _ = place(start + span * tick / 4, low)
-        parts.append(text(x, height - 6, f"{start + span * tick / 4:.0f} s", "middle"))
+        parts += [line(left, y, width - 10, y), text(left - 8, y + 4, f"{value:g}", "end")]
+    for time in _inside(start, end):
+        parts.append(text(place(time, low)[0], height - 6, f"{time:g} s", "middle"))
     if tolerance and len(truth) > 1:
         over = [place(time, value + tolerance) for time, value in truth]
         under = [place(time, value - tolerance) for time, value in reversed(truth)]
@@ -204,10 +201,10 @@ def events_plot(match_by_model: Mapping[str, EventMatch], seconds: float) -> str
         return left + (width - left - 16) * time / span
 
     parts = []
-    for tick in range(5):
-        x = place(span * tick / 4)
+    for time in _inside(0.0, span):
+        x = place(time)
         parts += [line(x, 4, x, height - 24)]
-        parts.append(text(x, height - 8, f"{span * tick / 4:.0f} s", "middle"))
+        parts.append(text(x, height - 8, f"{time:g} s", "middle"))
     for index, (name, match) in enumerate(match_by_model.items()):
         y = 18.0 + step * index
         parts.append(text(left - 14, y + 16, _cut(name, 20), "end", "ink"))
@@ -257,6 +254,20 @@ def histogram(models: Mapping[str, Sequence[float]], title: str) -> str:
     for index in range(0, 11, 5):
         parts.append(text(5 + slot * index, height - 6, f"{index / 10:g}", "middle"))
     return svg(width, height, title, parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers around a range, some four of them (P. S. Heckbert, Graphics Gems, 1990)."""
+    rough = max(high - low, 1e-9, abs(high) * 1e-9) / 3
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = power * next(each for each in (1, 2, 5, 10) if each * power >= rough * 0.999)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(step * each, 10) for each in range(first, max(last, first + 1) + 1)]
+
+
+def _inside(low: float, high: float) -> list[float]:
+    """Round numbers within a range."""
+    return [each for each in _ticks(low, high) if low - 1e-9 <= each <= high + 1e-9]
 
 
 def _thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:

@@ -46,7 +46,7 @@ h1 { font-size: 2rem; line-height: 1.15; letter-spacing: -.02em; margin: 2.2rem 
 h2 { font-size: 1.3rem; letter-spacing: -.01em; margin: 2.8rem 0 .9rem; }
 h3 { font-size: 1.05rem; margin: 0; }
 h4 { font-size: .82rem; font-weight: 600; color: var(--soft); margin: 0 0 .5rem; }
-p { margin: .3rem 0 .8rem; max-width: 65ch; }
+p { margin: .3rem 0 .8rem; max-width: 78ch; }
 .soft { color: var(--soft); }
 .small { font-size: .86rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .3rem 1.6rem; color: var(--soft); }
@@ -72,7 +72,7 @@ td.number, th.number { text-align: right; }
 tbody tr:last-child > * { border-bottom: 0; }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em; background: var(--c); }
 .good { color: var(--good); } .bad { color: var(--bad); }
-svg { display: block; width: 100%; height: auto; overflow: visible; }
+svg { display: block; width: 100%; max-width: 56rem; height: auto; overflow: visible; }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 svg text.ink { fill: var(--ink); }
 svg .grid { stroke: var(--grid); } svg .axis { stroke: var(--line); }

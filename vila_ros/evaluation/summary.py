@@ -108,6 +108,7 @@ def _number(
     within = sum(each.score == 1.0 for each in scored)
     _put(summary, "within", wilson(within, len(scored)))
     off = [each.detail["off"] for each in scored if each.detail.get("off") is not None]
+    _put(summary, "understood", wilson(len(off), len(scored)))
     if off:
         summary.values["mean_absolute_error"] = _mean([abs(each) for each in off])
         summary.values["root_mean_square_error"] = math.sqrt(

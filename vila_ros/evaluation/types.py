@@ -14,11 +14,11 @@ Kind = Literal["text", "choice", "number", "fields", "event"]
 KINDS: tuple[Kind, ...] = ("text", "choice", "number", "fields", "event")
 
 METRICS: Mapping[Kind, tuple[str, ...]] = {
-    "text": ("exact", "f1"),
+    "text": ("f1", "exact"),
     "choice": ("accuracy", "calibration_error", "brier"),
-    "number": ("within", "mean_absolute_error", "root_mean_square_error", "bias"),
+    "number": ("within", "understood", "mean_absolute_error", "root_mean_square_error", "bias"),
     "fields": ("all_right", "fields_right", "valid_json"),
-    "event": ("precision", "recall", "f1", "delay"),
+    "event": ("f1", "precision", "recall", "delay"),
 }
 """What is measured for each kind; the first is the headline."""
 COMMON_METRICS = ("answered",)

@@ -22,6 +22,8 @@ VERBS = {
     "annotate": ("vila_ros.cli.annotate", "find moments worth a look and draft annotations"),
     "review": ("vila_ros.cli.review", "accept, correct or reject drafted annotations"),
     "export": ("vila_ros.cli.export", "turn recordings into training data"),
+    "replay": ("vila_ros.cli.replay", "describe recordings as the robot would have"),
+    "evaluate": ("vila_ros.cli.evaluate", "score a model's answers along recordings"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
     "quantize": ("vila_ros.cli.quantize", "make a model's language part int4, by AWQ"),
     "convert": ("vila_ros.cli.convert", "write an int4 model in another int4 format"),

@@ -161,8 +161,8 @@ def run(args: argparse.Namespace) -> int:
     if outcome.failed and not outcome.complete:
         count = len(outcome.failed)
         raise InvalidRequest(
-            f"{count} part{'s' * (count != 1)} failed; run the same again to try these again, or with "
-            "--skip-failed to finish without them."
+            f"{count} part{'s' * (count != 1)} failed; run the same again to try once more, or "
+            "with --skip-failed to finish without."
         )
     return 0
 

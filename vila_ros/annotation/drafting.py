@@ -59,15 +59,16 @@ class KnownBox:
 
 
 @dataclass(frozen=True, slots=True)
-class _Size:
-    """How much an answer may hold; the second try asks for less."""
+class AnswerSize:
+    """How much an answer may hold: entries of a list, characters of a text, tokens in all."""
 
     items: int
     characters: int
     max_tokens: int
 
 
-_SIZES = (_Size(3, 240, 1024), _Size(1, 60, 768))
+SIZES = (AnswerSize(3, 240, 1024), AnswerSize(1, 60, 768))
+"""What is asked for, and what after an answer that was too long."""
 
 
 def draft_annotation(
@@ -76,14 +77,16 @@ def draft_annotation(
     candidate_id: str,
     known: Sequence[KnownBox] = (),
     regions: bool = True,
+    sizes: Sequence[AnswerSize] = SIZES,
 ) -> Draft:
     """What the model proposes for a frame.
 
-    known: boxes to describe; without any the model marks some itself, unless regions is False. An
-    answer that cannot be used leaves its part of the draft empty and is kept with its error; only
-    errors that concern every frame (the engine is down, out of memory) are raised.
+    known: boxes to describe; without any the model marks some itself, unless regions is False.
+    sizes: what answers may hold, one for each try. An answer that cannot be used leaves its part of
+    the draft empty and is kept with its error; only errors that concern every frame (the engine is
+    down, out of memory) are raised.
     """
-    writer = _Writer(interviewer, sight)
+    writer = _Writer(interviewer, sight, sizes)
     annotation = empty_annotation()
     general = writer.ask("general_perception", GENERAL_PROMPT, _general_schema)
     if general is not None:
@@ -109,17 +112,18 @@ def draft_annotation(
 class _Writer:
     """Asks for one part of a draft after the other and keeps the answers as they came."""
 
-    def __init__(self, interviewer: Interviewer, sight: Sight) -> None:
+    def __init__(self, interviewer: Interviewer, sight: Sight, sizes: Sequence[AnswerSize]) -> None:
         self._interviewer = interviewer
         self._sight = sight
+        self._sizes = sizes
         self.answers: list[RawAnswer] = []
 
     def ask(self, section: str, prompt: str, schema: Any, sight: Sight | None = None) -> Any:
         """The answer's JSON value, or None if there is none that can be used.
 
-        schema: from a _Size to a JSON schema. sight: what to show instead of the frame.
+        schema: from an AnswerSize to a JSON schema. sight: what to show instead of the frame.
         """
-        for size in _SIZES:
+        for size in self._sizes:
             wanted = json.dumps(schema(size))
             try:
                 text, error = self._answer(prompt, wanted, size, sight or self._sight)
@@ -131,7 +135,7 @@ class _Writer:
                 return json.loads(text)
         return None
 
-    def _answer(self, prompt: str, schema: str, size: _Size, sight: Sight) -> tuple[str, str]:
+    def _answer(self, prompt: str, schema: str, size: AnswerSize, sight: Sight) -> tuple[str, str]:
         structured = self._interviewer.capabilities.structured_output
         text, last = self._interviewer.answer(
             sight,
@@ -148,7 +152,7 @@ class _Writer:
         return text, ""
 
 
-def _text(size: _Size) -> dict[str, Any]:
+def _text(size: AnswerSize) -> dict[str, Any]:
     return {"type": "string", "maxLength": size.characters}
 
 
@@ -161,13 +165,13 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _general_schema(size: _Size) -> dict[str, Any]:
+def _general_schema(size: AnswerSize) -> dict[str, Any]:
     item = _object({"description": _text(size), "explanation": _text(size)})
     group = {"type": "array", "items": item, "maxItems": size.items}
     return _object({**dict.fromkeys(GROUPS, group), SUMMARY: _text(size)})
 
 
-def _regions_schema(size: _Size) -> dict[str, Any]:
+def _regions_schema(size: AnswerSize) -> dict[str, Any]:
     edge = {"type": "integer", "minimum": 0, "maximum": _GRID}
     region = _object(
         {
@@ -179,11 +183,11 @@ def _regions_schema(size: _Size) -> dict[str, Any]:
     return _object({"regions": {"type": "array", "items": region, "maxItems": 2 * size.items}})
 
 
-def _region_schema(size: _Size) -> dict[str, Any]:
+def _region_schema(size: AnswerSize) -> dict[str, Any]:
     return _object({SUMMARY: _text(size)})
 
 
-def _suggestion_schema(size: _Size) -> dict[str, Any]:
+def _suggestion_schema(size: AnswerSize) -> dict[str, Any]:
     return _object({"driving_suggestion": _text(size)})
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,7 +39,7 @@ class Likeness:
 class Found:
     """A frame with its reasons, on its way to become a candidate.
 
-    recording: index of the recording. row: of the frame among the recording's. embedding: [C],
+    recording: index of the recording. row: of the frame among all. embedding: [C],
     empty without a vision model. also: near-duplicates that were left out for it.
     """
 
@@ -54,11 +54,16 @@ class Found:
 
     @property
     def score(self) -> float:
-        """0 to 1: of several reasons each adds its part of what is left to 1."""
-        rest = 1.0
-        for reason in self.reasons:
-            rest *= 1 - reason.score
-        return round(1 - rest, 6)
+        """0 to 1, see joint_score."""
+        return joint_score(self.reasons)
+
+
+def joint_score(reasons: Iterable[Reason]) -> float:
+    """0 to 1: of several reasons each adds its part of what is left to 1."""
+    rest = 1.0
+    for reason in reasons:
+        rest *= 1 - reason.score
+    return round(1 - rest, 6)
 
 
 def without_duplicates(found: Sequence[Found], likeness: Likeness, most: int) -> list[Found]:
@@ -117,10 +122,16 @@ def _look_alike(
 
 
 def _joined(kept: Found, other: Found) -> Found:
-    """The kept frame with the reasons of another kind that the other has."""
+    """The kept frame with the other's reasons of another kind, told with their time."""
     known = {(reason.miner, reason.details.get("question")) for reason in kept.reasons}
+    seconds = (other.recorded_ns - kept.recorded_ns) / 1e9
+    side = "before" if seconds < 0 else "after"
     new = tuple(
-        reason
+        replace(
+            reason,
+            text=f"{reason.text} ({abs(seconds):.1f} s {side})" if seconds else reason.text,
+            details={**reason.details, "seconds": round(seconds, 3)},
+        )
         for reason in other.reasons
         if (reason.miner, reason.details.get("question")) not in known
     )

@@ -28,19 +28,30 @@ class Moment:
     reason: Reason
 
 
+class Embeddings(Protocol):
+    """Rows of float32 [C], of length 1 each, which need not be in memory. width: C, 0 for none."""
+
+    @property
+    def width(self) -> int:
+        """C."""
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The rows of sorted indices, [n, C]."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FleetFrames:
-    """What is kept of every sampled frame of all recordings; row i of each array is one frame.
+    """What is kept of every sampled frame of all recordings; row i of each is one frame.
 
-    recording: int32, [n], which recording. recorded_ns: int64, [n]. camera: int32, [n].
-    embedding: float16, [n, C], of length 1 each; C is 0 without a vision model. hash: uint64, [n].
+    recording: int32 [n], which recording. camera: int32 [n], which of its cameras. recorded_ns:
+    int64 [n]. hash: uint64 [n].
     """
 
     recording: NDArray[np.int32]
     camera: NDArray[np.int32]
     recorded_ns: NDArray[np.int64]
-    embedding: NDArray[np.float16]
     hash: NDArray[np.uint64]
+    embeddings: Embeddings
 
 
 class Miner(Protocol):

@@ -46,7 +46,7 @@ class Novelty(Unmoved):
     def compare(self, frames: FleetFrames) -> Iterable[tuple[int, Reason]]:
         """The frames farthest from all others, the farthest first."""
         count = len(frames.recorded_ns)
-        if count < _LEAST_FRAMES or frames.embedding.shape[1] == 0:
+        if count < _LEAST_FRAMES or frames.embeddings.width == 0:
             return
         distances = neighbour_distances(frames)
         # Rounded, so that equal distances stay equal whatever the arithmetic's last bits are.
@@ -84,19 +84,18 @@ def neighbour_distances(
     Memory: max_reference embeddings in float32 and a block of distances to them.
     """
     chosen = reference_rows(frames, max_reference)
-    reference = frames.embedding[chosen].astype(np.float32)
-    reference /= np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-6)
+    reference = frames.embeddings.take(chosen)
     of_recording, at = frames.recording[chosen], frames.recorded_ns[chosen]
     distances = np.zeros(len(frames.recorded_ns), np.float32)
     for start in range(0, len(distances), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        rows = frames.embedding[block].astype(np.float32)
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-        apart = 1 - rows @ reference.T
+        rows = np.arange(start, min(start + _BLOCK, len(distances)))
+        block = slice(start, start + len(rows))
+        apart = 1 - frames.embeddings.take(rows) @ reference.T
         near = frames.recording[block, None] == of_recording[None]
         near &= np.abs(frames.recorded_ns[block, None] - at[None]) < APART_NS
         apart[near] = np.inf
-        nearest = np.sort(apart, axis=1)[:, :neighbours]
+        count = min(neighbours, apart.shape[1])
+        nearest = np.partition(apart, count - 1, axis=1)[:, :count]
         known = np.isfinite(nearest)
         total = np.where(known, np.maximum(nearest, 0), 0).sum(axis=1)
         distances[block] = total / np.maximum(known.sum(axis=1), 1)

@@ -6,6 +6,7 @@ The work of one task; what it writes is all that the comparison of the whole fle
 
     frames.jsonl     a sampled frame a line, with its reasons
     times.npy        int64 [n], when each was recorded
+    cameras.npy      int32 [n], which camera, by the order of their topics
     hashes.npy       uint64 [n]
     embeddings.npy   float16 [n, C], of length 1 each; C is 0 without a vision model
 """
@@ -93,16 +94,19 @@ def scan(task: Task, folder: Path) -> dict[str, Any]:
         embedder(settings.vision) if settings.vision is not None else None,
         warnings.add,
     )
-    times, hashes, embeddings = [], [], []
+    topics = [camera.topic for camera in cameras_of(recording, settings.cameras)]
+    times, cameras, hashes, embeddings = [], [], [], []
     with (folder / "frames.jsonl").open("w", encoding="utf-8") as file:
         for frame, hashed, embedding in frames:
             file.write(to_line(frame.to_json()))
             times.append(frame.recorded_ns)
+            cameras.append(topics.index(frame.topic))
             hashes.append(hashed)
             embeddings.append(embedding)
     for warning in recording.warnings:
         warnings.add(warning)
     np.save(folder / "times.npy", np.array(times, np.int64))
+    np.save(folder / "cameras.npy", np.array(cameras, np.int32))
     np.save(folder / "hashes.npy", np.array(hashes, np.uint64))
     rows = np.array(embeddings, np.float16) if embeddings else np.empty((0, 0), np.float16)
     np.save(folder / "embeddings.npy", rows)

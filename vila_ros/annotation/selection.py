@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vila_ros.annotation.duplicates import Found, without_duplicates
+from vila_ros.annotation.duplicates import Found, joint_score, without_duplicates
 from vila_ros.annotation.miners import FleetFrames, Miner
 from vila_ros.annotation.scanning import ScannedFrame
 from vila_ros.annotation.settings import AnnotationSettings
 from vila_ros.annotation.types import Candidate, InvalidAnnotationFolder, Reason
+
+_POOL = 20  # frames for each candidate among which near-duplicates are sought
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +39,20 @@ def select(
 ) -> list[Candidate]:
     """The candidates, the best first; their frames' files are not extracted yet.
 
-    Memory: 24 bytes and an embedding (mapped from disk) a sampled frame, and the frames with a
-    reason. Raises InvalidAnnotationFolder if a scan's files are damaged.
+    Memory: 24 bytes a sampled frame, and the best frames, of which there are at most so many more
+    than candidates. Raises InvalidAnnotationFolder if a scan's files are damaged.
     """
-    frames, starts = _fleet_frames(scanned)
+    frames = _fleet_frames(scanned)
     novel: dict[int, list[Reason]] = {}
     for miner in miners:
         for row, reason in miner.compare(frames):
             novel.setdefault(row, []).append(reason)
-    found, kept = _with_reasons(scanned, frames, starts, novel)
+    found, kept = _best_with_reasons(scanned, frames, novel, _POOL * settings.most)
     chosen = without_duplicates(found, settings.likeness, settings.most)
     names = recording_names(recordings)
     candidates: dict[str, Candidate] = {}
     for each in chosen:
-        frame = kept[each.recording, each.row]
+        frame = kept[each.row]
         name = f"{names[each.recording]}-{frame.camera}-{frame.stamp_ns}"
         # A stamp that comes twice in a recording names one candidate, the better one.
         candidates.setdefault(
@@ -83,60 +87,81 @@ def recording_names(recordings: Sequence[Path]) -> list[str]:
     return names
 
 
-def _fleet_frames(scanned: Sequence[Scanned]) -> tuple[FleetFrames, list[int]]:
-    """All frames' arrays, and the row at which each slice begins."""
+def _fleet_frames(scanned: Sequence[Scanned]) -> FleetFrames:
+    """What is compared of all frames, slice after slice."""
     times = [_array(part, "times") for part in scanned]
+    cameras = [_array(part, "cameras") for part in scanned]
     hashes = [_array(part, "hashes") for part in scanned]
-    embeddings = [_array(part, "embeddings") for part in scanned]
     counts = [len(part) for part in times]
-    width = max((part.shape[1] for part in embeddings), default=0)
-    starts = [0, *np.cumsum(counts).tolist()]
-    joined = np.zeros((starts[-1], width), np.float16)
-    for start, part in zip(starts, embeddings, strict=False):
-        if len(part):
-            joined[start : start + len(part)] = part
-    of = np.repeat(np.array([part.recording for part in scanned], np.int32), counts)
-    camera = np.zeros(starts[-1], np.int32)
-    nothing = np.empty(0, np.int64)
-    return (
-        FleetFrames(
-            recording=of,
-            camera=camera,
-            recorded_ns=np.concatenate(times) if times else nothing,
-            embedding=joined,
-            hash=np.concatenate(hashes) if hashes else nothing.astype(np.uint64),
-        ),
-        starts,
+    return FleetFrames(
+        recording=np.repeat(np.array([part.recording for part in scanned], np.int32), counts),
+        camera=np.concatenate([np.empty(0, np.int32), *cameras]),
+        recorded_ns=np.concatenate([np.empty(0, np.int64), *times]),
+        hash=np.concatenate([np.empty(0, np.uint64), *hashes]),
+        embeddings=StoredEmbeddings(scanned, counts),
     )
 
 
-def _with_reasons(
+class StoredEmbeddings:
+    """The Embeddings of scans, read from their files when they are needed; none stays open."""
+
+    def __init__(self, scanned: Sequence[Scanned], counts: Sequence[int]) -> None:
+        self._scanned = scanned
+        self._starts = np.cumsum([0, *counts])
+        filled = (part for part, count in zip(scanned, counts, strict=True) if count)
+        first = next(filled, None)
+        self.width = _array(first, "embeddings").shape[1] if first is not None else 0
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See Embeddings."""
+        taken = np.empty((len(rows), self.width), np.float32)
+        cuts = np.searchsorted(rows, self._starts)
+        for part, start, first, last in zip(
+            self._scanned, self._starts, cuts, cuts[1:], strict=False
+        ):
+            if last > first:
+                taken[first:last] = _array(part, "embeddings")[rows[first:last] - start]
+        # They were rounded to 16 bits.
+        return taken / np.maximum(np.linalg.norm(taken, axis=1, keepdims=True), 1e-6)
+
+
+def _best_with_reasons(
     scanned: Sequence[Scanned],
     frames: FleetFrames,
-    starts: Sequence[int],
     novel: Mapping[int, Iterable[Reason]],
-) -> tuple[list[Found], dict[tuple[int, int], ScannedFrame]]:
-    """The frames that have a reason; of all others nothing stays in memory."""
-    found: list[Found] = []
-    kept: dict[tuple[int, int], ScannedFrame] = {}
-    for part, start in zip(scanned, starts, strict=False):
-        for row, frame in enumerate(_scanned_frames(part), start=start):
+    most: int,
+) -> tuple[list[Found], dict[int, ScannedFrame]]:
+    """The frames that have a reason, at most so many; of all others nothing stays in memory."""
+    # A heap of (worst first, …); the row is unique, so that comparison never reaches the rest.
+    heap: list[tuple[float, int, Scanned, ScannedFrame, tuple[Reason, ...]]] = []
+    row = -1
+    for part in scanned:
+        for frame in _scanned_frames(part):
+            row += 1
             reasons = (*frame.reasons, *novel.get(row, ()))
             if not reasons:
                 continue
-            kept[part.recording, row] = frame
-            found.append(
-                Found(
-                    recording=part.recording,
-                    row=row,
-                    topic=frame.topic,
-                    recorded_ns=frame.recorded_ns,
-                    hash=int(frames.hash[row]),
-                    embedding=frames.embedding[row],
-                    reasons=reasons,
-                )
-            )
-    return found, kept
+            entry = (joint_score(reasons), -row, part, frame, reasons)
+            if len(heap) < most:
+                heapq.heappush(heap, entry)
+            elif entry[:2] > heap[0][:2]:
+                heapq.heapreplace(heap, entry)
+    heap.sort(key=lambda entry: -entry[1])
+    rows = np.array([-entry[1] for entry in heap], np.int64)
+    embeddings = frames.embeddings.take(rows).astype(np.float16)
+    found = [
+        Found(
+            recording=part.recording,
+            row=-negative,
+            topic=frame.topic,
+            recorded_ns=frame.recorded_ns,
+            hash=int(frames.hash[-negative]),
+            embedding=embedding,
+            reasons=reasons,
+        )
+        for (_, negative, part, frame, reasons), embedding in zip(heap, embeddings, strict=True)
+    ]
+    return found, {-negative: frame for _, negative, _, frame, _ in heap}
 
 
 def _array(part: Scanned, name: str) -> np.ndarray:

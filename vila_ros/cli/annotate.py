@@ -159,9 +159,10 @@ def run(args: argparse.Namespace) -> int:
         outcome = annotate(args.recordings, args.out, settings, fleet, args.skip_failed)
     report(outcome, args.out)
     if outcome.failed and not outcome.complete:
+        count = len(outcome.failed)
         raise InvalidRequest(
-            f"{len(outcome.failed)} parts failed; run the same again to try these again, or with "
-            "--skip-failed to finish without them."
+            f"{count} part{'s' * (count != 1)} failed; run the same again to try once more, or "
+            "with --skip-failed to finish without."
         )
     return 0
 

@@ -22,6 +22,7 @@ VERBS = {
     "export": ("vila_ros.cli.export", "turn recordings into training data"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
     "parity": ("vila_ros.cli.parity", "recompute reference results and compare"),
+    "finetune": ("vila_ros.cli.finetune", "train a model on your own recordings"),
     "engine": ("vila_ros.cli.engine", "what a TensorRT-LLM engine folder is, and if it runs here"),
     "build-engine": ("vila_ros.cli.build_engine", "build a TensorRT-LLM engine folder"),
     "verify-runtime": ("vila_ros.cli.verify_runtime", "check an installed runtime on its hardware"),

@@ -21,6 +21,7 @@ setup(
     description=manifest.findtext("description"),
     license="Apache-2.0",
     packages=find_packages(include=["vila_ros", "vila_ros.*"]),
+    package_data={"vila_ros.web": ["page/*"]},
     python_requires=">=3.10",
     # The lower bounds are what is tested; a robot's environment may carry newer versions.
     install_requires=[

@@ -91,3 +91,10 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
         return write_folder(tmp_path / name, count, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """A tiny checkpoint with random weights."""
+    root = Path(__file__).resolve().parent.parent
+    return root / "data" / "vila" / "nvila_2x2fix_70px" / "checkpoint"

@@ -77,6 +77,7 @@ MAX_REVIEWER = 100
 MAX_NOTE = 2000
 # Edits of one person that follow each other so closely are one step of the history.
 _SAME_EDIT_NS = 10_000_000_000
+ACCEPTED: tuple[Verdict, ...] = ("accepted",)
 # The parent of the draft: undo ends there.
 _NOTHING = -1
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -249,7 +250,7 @@ class AnnotationFolder:
 
 
 def reviewed(
-    folder: Path | str, verdicts: Collection[Verdict] = ("accepted",)
+    folder: Path | str, verdicts: Collection[Verdict] = ACCEPTED
 ) -> Iterator[ReviewedAnnotation]:
     """What was reviewed, in the order of the candidates; by default what was accepted.
 

@@ -51,7 +51,7 @@ class Candidate:
     read from, an absolute path. topic: of the camera's images. stamp_ns: the header's stamp;
     recorded_ns: when it was recorded, by which a recording is sought. width, height: pixels.
     image: the frame's file relative to the folder; the recording's own bytes where these were a
-    JPEG or PNG file. score: 0 to 1, the highest of its reasons'. also: how many other frames were
+    JPEG or PNG file. score: 0 to 1, of all reasons together. also: how many other frames were
     left out as near-duplicates of this one.
     """
 

@@ -1,0 +1,145 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which cameras a recording has, and the frames of them that are looked at."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+
+from vila_ros.bags.types import RecordedMessage, Recording
+from vila_ros.engine.interface import RgbImage
+from vila_ros.errors import InvalidRequest
+from vila_ros.perception.cdr import read_compressed_image, read_header
+from vila_ros.perception.images import decode_frame
+from vila_ros.perception.types import Frame, MessageKind, RefusedImage
+
+JPEG_QUALITY = 95
+"""Of frames that were recorded without compression."""
+
+# What image_transport and image_pipeline call the topics of a camera; the rest names the camera.
+_PLAIN_WORDS = frozenset(
+    (
+        "image", "image_raw", "image_color", "image_rect", "image_rect_color", "image_mono",
+        "compressed", "ffmpeg", "theora",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera of a recording. name: for people, such as "front"."""
+
+    name: str
+    topic: str
+    kind: MessageKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """A frame that is looked at.
+
+    stamp_ns: the header's, or recorded_ns where that is zero. recorded_ns: when it was recorded.
+    """
+
+    camera: Camera
+    stamp_ns: int
+    recorded_ns: int
+    frame: Frame
+    pixels: RgbImage
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        height, width = self.pixels.shape[:2]
+        return width, height
+
+
+def cameras_of(recording: Recording, wanted: Sequence[str] = ()) -> tuple[Camera, ...]:
+    """The cameras with images, by topic; of one that is there raw and compressed the compressed.
+
+    wanted: only these, by name or topic. Raises InvalidRequest where there are none, naming what
+    there is.
+    """
+    kinds = {kind.value: kind for kind in MessageKind}
+    every = [
+        Camera(camera_name(name), name, kinds[topic.type])
+        for name, topic in sorted(recording.topics.items())
+        if topic.type in kinds and topic.count
+    ]
+    if wanted:
+        chosen = [camera for camera in every if {camera.name, camera.topic} & set(wanted)]
+    else:
+        chosen = every
+    if not chosen:
+        held = ", ".join(f"{camera.name} ({camera.topic})" for camera in every)
+        asked = f" {' or '.join(wanted)}" if wanted else ""
+        raise InvalidRequest(
+            f"'{recording.path}' has no camera{asked}; it has {held or 'no topic with images'}."
+        )
+    # Sorting puts the compressed topic last, and it takes the place of the raw one.
+    by_name = {
+        camera.name: camera
+        for camera in sorted(chosen, key=lambda camera: camera.kind is MessageKind.COMPRESSED_IMAGE)
+    }
+    return tuple(sorted(by_name.values(), key=lambda camera: camera.topic))
+
+
+def camera_name(topic: str) -> str:
+    """A short name: the topic's words but for those that every camera's topic has."""
+    words = [word for word in topic.split("/") if word]
+    kept = [word for word in words if word not in _PLAIN_WORDS] or words
+    return re.sub(r"[^A-Za-z0-9_]", "_", "_".join(kept))[-48:].lstrip("_") or "camera"
+
+
+def sights(
+    recording: Recording,
+    cameras: Sequence[Camera],
+    times: Sequence[int],
+    start_ns: int,
+    end_ns: int,
+    skipped: Callable[[str], None],
+) -> Iterator[Sight]:
+    """Of each camera the first frame at or after each of the times, in time order, each once.
+
+    times: sorted, as recorded. start_ns, end_ns: frames are taken from this time only. skipped:
+    told of every frame that cannot be decoded, for which the next one is taken.
+    """
+    by_topic = {camera.topic: camera for camera in cameras}
+    due = dict.fromkeys(by_topic, 0)  # index of the time that is waited for
+    for message in recording.messages(by_topic.keys(), start_ns, end_ns):
+        index = due[message.topic]
+        if index >= len(times) or message.stamp_ns < times[index]:
+            continue
+        try:
+            yield sight_of(message, by_topic[message.topic])
+        except RefusedImage as error:
+            skipped(f"{message.topic} at {message.stamp_ns}: {error.message}")
+            continue
+        due[message.topic] = bisect.bisect_right(times, message.stamp_ns)
+
+
+def sight_of(message: RecordedMessage, camera: Camera) -> Sight:
+    """A recorded message as a decoded frame. Raises RefusedImage."""
+    stamp, frame_id = read_header(message.data)
+    frame = Frame(camera.name, stamp or message.stamp_ns, frame_id, camera.kind, message.data)
+    return Sight(camera, frame.stamp_ns, message.stamp_ns, frame, decode_frame(frame))
+
+
+def image_file(sight: Sight) -> tuple[bytes, str]:
+    """The frame as a file and its suffix: the recorded bytes, or a JPEG of a raw image."""
+    if sight.frame.kind is MessageKind.COMPRESSED_IMAGE:
+        data = bytes(read_compressed_image(sight.frame.data).data)
+        return data, ".jpg" if data.startswith(b"\xff\xd8") else ".png"
+    return encode_jpeg(sight.pixels, JPEG_QUALITY), ".jpg"
+
+
+def encode_jpeg(pixels: RgbImage, quality: int) -> bytes:
+    """RGB pixels as a JPEG file."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()

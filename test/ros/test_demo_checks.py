@@ -19,7 +19,7 @@ from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.screen import Screen, plain
-from vila_ros.nodes.recorded_cameras import recorded_cameras
+from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.srv import Query
 
 

@@ -462,6 +462,29 @@ def test_logged_answers_become_samples_of_the_frames_they_name(tmp_path, slice):
     assert report.statistics["left_out"] == {"no frame at its time": 1}
 
 
+def test_a_replay_of_a_recording_is_named_beside_it(tmp_path):
+    """`vila replay` writes answers without the pictures they are about."""
+    from vila_ros.bags.vila_messages import DescriptionWriter
+    from vila_ros.perception.types import Answer, FrameReference
+
+    recording = write_recording(tmp_path / "drive")
+    end = START_NS + 39 * TENTH
+    with BagWriter(tmp_path / "replay") as writer:
+        described = DescriptionWriter(writer)
+        for index in (3, 39):
+            frame = FrameReference("front", START_NS + index * TENTH, "camera0")
+            answer = Answer(text=f"Number {index}.", frames=(frame,), model="tiny")
+            described.write(answer, "Which?", START_NS + index * TENTH + 5)
+    assert end < START_NS + 39 * TENTH + 5
+    export(tmp_path, recording, tmp_path / "replay", slice=1.0, **WHOLE)
+    rows = json.loads((tmp_path / "out/train_image.json").read_text())
+    found = {row["conversations"][1]["value"]: row["image"] for row in rows}
+    assert set(found) == {"Number 3.", "Number 39."}
+    assert (tmp_path / "out" / found["Number 39."]).read_bytes() == jpeg(39)
+    with pytest.raises(InvalidRequest, match="hold answers but no picture"):
+        export(tmp_path, tmp_path / "replay")
+
+
 def test_the_definitions_are_those_of_the_interfaces():
     from rosbags.typesys import get_types_from_msg
 

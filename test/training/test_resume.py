@@ -21,7 +21,7 @@ __all__ = ["base", "data"]
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 # Dropout draws random numbers in every step, and adapters have an optimizer state of their own.
-ARGUMENTS = ("--lora", "2", "--lora-dropout", "0.2", "--max-steps", "7", "--save-every", "2")
+ARGUMENTS = ("--lora", "2", "--lora-dropout", "0.2", "--epochs", "1.4", "--save-every", "2")
 
 
 def command(base: Path, data: Path, out: Path, *more: str) -> list[str]:
@@ -30,19 +30,32 @@ def command(base: Path, data: Path, out: Path, *more: str) -> list[str]:
     return ["-m", "vila_ros.cli.main", "finetune", *given, *more]
 
 
+KILL_IN_STEP_6 = """
+import os, signal, sys
+from vila_ros.cli.main import main
+from vila_ros.training import loop
+step = loop._step
+def killed(model, optimizer, data, *more):
+    if data.step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(model, optimizer, data, *more)
+loop._step = killed
+main(sys.argv[1:])
+"""
+
+
 def test_a_killed_run_ends_in_the_same_weights(base: Path, data: Path, tmp_path: Path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen(
-        [sys.executable, *command(base, data, killed, *ARGUMENTS)],
-        stdout=subprocess.PIPE,
+    given = command(base, data, killed, *ARGUMENTS)[2:]
+    done = subprocess.run(
+        [sys.executable, "-c", KILL_IN_STEP_6, *given],
+        capture_output=True,
         text=True,
         env=ENVIRONMENT,
-    ) as run:
-        assert run.stdout is not None
-        for line in run.stdout:
-            if "step 5/7" in line:
-                run.send_signal(signal.SIGKILL)
-                break
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert "step 5/7" in done.stdout
     assert not killed.exists()
     states = sorted((tmp_path / "killed.training" / "finetune").glob("state-*[0-9]"))
     assert [state.name for state in states] == ["state-00000004"]
@@ -61,7 +74,7 @@ def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Pat
     """Five samples a step do not divide by two, and one has no image."""
     one, two = tmp_path / "one", tmp_path / "two"
     more = ("--max-steps", "5", "--stages", "sft", "--no-pack", "--save-every", "3")
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [sys.executable, *torchrun, *command(base, data, two, *more, *shard)],
         capture_output=True,

@@ -18,6 +18,7 @@ _ENDINGS = re.compile(
 )
 _DEPTH = re.compile(r"/compressedDepth$|(^|[/_])depth([/_]|$)|/zstd$|/theora$")
 _KINDS = {kind.value: kind for kind in MessageKind}
+IMAGE_TYPES = frozenset(_KINDS)
 
 
 @dataclass(frozen=True, slots=True)

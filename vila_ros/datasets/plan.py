@@ -13,7 +13,7 @@ from typing import Any
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotations_by_recording
 from vila_ros.datasets.blurring import load_hook
-from vila_ros.datasets.cameras import Camera, cameras_of
+from vila_ros.datasets.cameras import IMAGE_TYPES, Camera, cameras_of
 from vila_ros.datasets.logged_samples import logged_topics
 from vila_ros.datasets.slice_export import SliceTask
 from vila_ros.datasets.split import (
@@ -137,6 +137,12 @@ def plan_export(options: ExportOptions) -> Plan:
             "No recording holds logged questions and answers (SceneDescription, Query or Ask); "
             "name a --template or --annotations to make samples of."
         )
+    answers = [each for each in opened if not _has_camera(each[1]) and logged_topics(each[1])]
+    opened = [each for each in opened if each not in answers]
+    if not opened:
+        raise InvalidRequest(
+            "The recordings named hold answers but no picture; name those they are about as well."
+        )
     drives = [Drive(name, each.start_ns, each.end_ns) for name, each in opened]
     timelines = split_recordings(drives, options.split)
     for group in overlapping(drives):
@@ -158,7 +164,8 @@ def plan_export(options: ExportOptions) -> Plan:
             )
         )
     found = _assigned(annotations, recordings, warnings)
-    tasks = _tasks(options, recordings, text, logged, found)
+    others = tuple(recording.path for _, recording in answers) if logged else ()
+    tasks = _tasks(options, recordings, text, logged, others, found)
     parameters = {
         "recordings": [{"name": each.name, **recording_identity(each.path)} for each in recordings],
         "format": options.format,
@@ -168,6 +175,7 @@ def plan_export(options: ExportOptions) -> Plan:
             name: [asdict(each) for each in rows] for name, rows in sorted(found.items())
         },
         "logged": logged,
+        "answers": [recording_identity(path) for path in others],
         "cameras": list(options.cameras),
         "split": asdict(options.split),
         "quality": options.quality,
@@ -200,6 +208,10 @@ def _open_all(options: ExportOptions, warnings: list[str]) -> list[tuple[str, Re
         taken.add(name)
         opened.append((name, recording))
     return opened
+
+
+def _has_camera(recording: Recording) -> bool:
+    return any(topic.type in IMAGE_TYPES for topic in recording.topics.values())
 
 
 def _check_template(
@@ -250,6 +262,7 @@ def _tasks(
     recordings: Sequence[PlannedRecording],
     text: str,
     logged: bool,
+    answers: Sequence[Path],
     annotations: Mapping[str, list[FrameAnnotation]],
 ) -> list[Task]:
     tasks: list[Task] = []
@@ -271,6 +284,7 @@ def _tasks(
             place="",
             template=text,
             logged=logged,
+            answers=tuple(str(path.absolute()) for path in answers),
             quality=options.quality,
             hook=options.hook,
             seed=options.split.seed,
@@ -286,6 +300,7 @@ def _tasks(
                 end_ns=last + 1,
                 place=f"media/{recording.name}/{number:04d}",
                 annotations=own,
+                last=number == len(slices) - 1,
             )
             arguments = {
                 "format": options.format,

@@ -16,7 +16,7 @@ from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotated_drafts
 from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.drafts import Draft
-from vila_ros.datasets.logged_samples import logged_drafts, read_logged
+from vila_ros.datasets.logged_samples import LOOK_BACK_NS, logged_drafts, read_logged
 from vila_ros.datasets.media_folder import Later, MediaFolder
 from vila_ros.datasets.picking import MAX_LAG_NS, FramePicker, Shot
 from vila_ros.datasets.pictures import Encoding
@@ -41,7 +41,9 @@ class SliceTask:
 
     path, rate: the recording and the rate of images without times. name: its name in the export.
     origin_ns: its start. start_ns <= recorded < end_ns: the stretch. cameras: name, topic, type.
-    template: its text, "" for none. place: where the media go, relative to the export's folder.
+    template: its text, "" for none. logged: whether answers that were logged are wanted, answers:
+    other recordings that hold some. last: whether it is the recording's last stretch. place: where
+    the media go, relative to the export's folder.
     clip_folders: whether clips get folders of their own. threads: for encoding, 0 for all cores.
     """
 
@@ -56,6 +58,8 @@ class SliceTask:
     place: str
     template: str = ""
     logged: bool = False
+    answers: tuple[str, ...] = ()
+    last: bool = False
     annotations: tuple[Mapping[str, Any], ...] = ()
     quality: int = 95
     hook: str = ""
@@ -243,15 +247,20 @@ class SamplePass:
                 self.left_out["annotation of a camera that is not exported"] += 1
 
     def _add_logged(self) -> None:
-        found = read_logged(self._recording, self._task.start_ns, self._task.end_ns)
-        if found.skipped:
-            self.left_out["unreadable logged answer"] += found.skipped
-        for answer in found.answers:
+        # An answer to the last frames may come after them.
+        end = self._task.end_ns + (LOOK_BACK_NS if self._task.last else 0)
+        answers = []
+        for source in (self._recording, *map(_opened_answers, self._task.answers)):
+            found = read_logged(source, self._task.start_ns, end)
+            answers += found.answers
+            if found.skipped:
+                self.left_out["unreadable logged answer"] += found.skipped
+        for answer in answers:
             # Frames are named by header stamps, which may be of another clock than the recorder's.
             earliest = answer.recorded_ns - answer.span_ns - _MARGIN_NS
             self._first_ns = min(self._first_ns, earliest)
         cameras = tuple(self._cameras.values())
-        for draft in logged_drafts(self._task.name, found.answers, cameras):
+        for draft in logged_drafts(self._task.name, answers, cameras):
             if isinstance(draft, str):
                 self.left_out[draft] += 1
             else:
@@ -284,6 +293,10 @@ class SamplePass:
 def open_kept(path: str, rate: float | None) -> Recording:
     """The recording; kept for the next task, as looking through a tub or a cut file takes time."""
     return _opened(path, rate, _state(Path(path)))
+
+
+def _opened_answers(path: str) -> Recording:
+    return open_kept(path, None)
 
 
 @cache

@@ -65,17 +65,17 @@ def conversation_of(sample: ExportedSample) -> dict[str, Any]:
 
 
 def turn_text(turn: Turn) -> str:
-    """A turn with a token for each medium, each on its own line where no text says otherwise."""
+    """A turn with a token for each medium; those before all text stand on lines of their own."""
     text = ""
-    after_medium = False
+    leading = True
     for part in turn.parts:
         if isinstance(part, str):
-            text += part if not after_medium or part[:1].isspace() else f"\n{part}"
+            begins = leading and text and not part[:1].isspace()
+            text += f"\n{part}" if begins else part
+            leading = False
         else:
-            text += ("\n" if after_medium else "") + (
-                VIDEO_TOKEN if isinstance(part, Clip) else IMAGE_TOKEN
-            )
-        after_medium = not isinstance(part, str)
+            token = VIDEO_TOKEN if isinstance(part, Clip) else IMAGE_TOKEN
+            text += f"\n{token}" if leading and text else token
     return text
 
 

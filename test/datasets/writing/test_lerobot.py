@@ -1,0 +1,129 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot's files are read back with pyarrow and PyAV, as its own readers do."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from test.datasets.export_data import (
+    FRONT,
+    REAR,
+    SPEED_TEMPLATE,
+    START_NS,
+    TENTH,
+    export,
+    jpeg,
+    write_recording,
+)
+from vila_ros.datasets.plan import LeRobotOptions
+from vila_ros.datasets.split import SplitRule
+from vila_ros.perception.image_files import decode_file
+
+KEY = "observation.images.front"
+STATE = LeRobotOptions(state=("speed",), task="Drive around the yard.")
+WHOLE = SplitRule(val=0)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lerobot")
+    recordings = [
+        write_recording(folder / name, cameras=(FRONT, REAR), start_ns=START_NS + number * 10**13,
+                        seed=number)
+        for number, name in enumerate(("one", "two"))
+    ]  # fmt: skip
+    export(folder, *recordings, template=SPEED_TEMPLATE, format="lerobot", lerobot=STATE,
+           split=SplitRule("time", 0.25, 0.3))  # fmt: skip
+    return folder / "out"
+
+
+def episodes(out):
+    return pq.read_table(out / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+
+
+def data(out, episode):
+    path = f"data/chunk-{episode['data/chunk_index']:03d}/file-{episode['data/file_index']:03d}"
+    return pq.read_table(out / f"{path}.parquet")
+
+
+def video(out, episode, key=KEY):
+    chunk, file = episode[f"videos/{key}/chunk_index"], episode[f"videos/{key}/file_index"]
+    path = out / f"videos/{key}/chunk-{chunk:03d}/file-{file:03d}.mp4"
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [(float(frame.pts * stream.time_base), frame.to_ndarray(format="rgb24"))
+                for frame in container.decode(stream)]  # fmt: skip
+
+
+def test_info_describes_what_is_there(exported):
+    info = json.loads((exported / "meta/info.json").read_text())
+    found = episodes(exported)
+    assert info["codebase_version"] == "v3.0"
+    assert info["fps"] == 10
+    assert info["total_episodes"] == len(found)
+    assert info["total_frames"] == sum(episode["length"] for episode in found)
+    assert set(info["features"]) == {
+        KEY, "observation.images.rear", "observation.state", "language_events", "timestamp",
+        "frame_index", "episode_index", "index", "task_index", "stamp_ns",
+    }  # fmt: skip
+    assert info["features"][KEY]["shape"] == [32, 48, 3]
+    assert info["features"]["observation.state"]["names"] == ["speed"]
+    train, val = (info["splits"][name] for name in ("train", "val"))
+    assert train.split(":")[1] == val.split(":")[0]
+    assert val.split(":")[1] == str(len(found))
+
+
+def test_episodes_follow_each_other_without_a_gap(exported):
+    found = episodes(exported)
+    assert [episode["episode_index"] for episode in found] == list(range(len(found)))
+    assert found[0]["dataset_from_index"] == 0
+    for before, after in pairwise(found):
+        assert before["dataset_to_index"] == after["dataset_from_index"]
+    for episode in found:
+        table = data(exported, episode)
+        first, last = episode["dataset_from_index"], episode["dataset_to_index"]
+        assert table["index"].to_pylist() == list(range(first, last))
+        assert set(table["episode_index"].to_pylist()) == {episode["episode_index"]}
+
+
+@pytest.mark.parametrize("key", [KEY, "observation.images.rear"])
+def test_times_in_the_table_are_those_of_the_videos_frames(exported, key):
+    for episode in episodes(exported):
+        times = data(exported, episode)["timestamp"].to_numpy()
+        shown = np.array([time for time, _ in video(exported, episode, key)])
+        begin = episode[f"videos/{key}/from_timestamp"]
+        assert len(times) == len(shown) == episode["length"]
+        np.testing.assert_array_equal(times, (shown - begin).astype(np.float32))
+
+
+def test_every_frame_is_the_one_that_its_stamp_names(exported):
+    for episode in episodes(exported):
+        seed = {"one": 0, "two": 1}[episode["recording"]]
+        begin = START_NS + seed * 10**13
+        stamps = data(exported, episode)["stamp_ns"].to_pylist()
+        for stamp, (_, picture) in zip(stamps, video(exported, episode), strict=True):
+            truth = decode_file(jpeg(1000 * seed + (stamp - begin) // TENTH))
+            assert np.abs(picture.astype(int) - truth).mean() < 8
+
+
+def test_state_and_questions_belong_to_their_frames(exported):
+    events = 0
+    for episode in episodes(exported):
+        begin = START_NS + {"one": 0, "two": 1}[episode["recording"]] * 10**13
+        for row in data(exported, episode).to_pylist():
+            speed = (row["stamp_ns"] - begin) / TENTH / 2
+            assert row["observation.state"] == [pytest.approx(speed)]
+            if not row["language_events"]:
+                continue
+            events += 1
+            question, answer, *rear = row["language_events"]
+            assert {event["camera"] for event in rear} == {"observation.images.rear"}
+            assert (question["role"], question["content"]) == ("user", "How fast?")
+            assert (answer["role"], answer["style"], answer["camera"]) == ("assistant", "vqa", KEY)

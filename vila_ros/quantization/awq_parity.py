@@ -214,12 +214,12 @@ class AwqGolden:
                 count = int((getattr(mine, part) != getattr(theirs, part)).sum())
                 failure = f"{name}: {count} {part} differ" if count else ""
                 yield Check("integers", note="equal", failure=failure)
-        for key, theirs in stored.items():
+        for key, tensor in stored.items():
             if key.endswith("layernorm.weight"):
-                yield _relative("scales", key, weights[key], theirs, SCALE_TOLERANCE)
+                yield _relative("scales", key, weights[key], tensor, SCALE_TOLERANCE)
             elif key.endswith(".weight"):
                 restored = restore(rounded[key.removesuffix(".weight")])
-                yield _relative("integers", key, restored, theirs, 0.0)
+                yield _relative("integers", key, restored, tensor, 0.0)
 
     def _packed(
         self,

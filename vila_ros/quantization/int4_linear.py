@@ -25,7 +25,7 @@ FEW_ROWS = 8
 WIDE = 32
 """Rows from which a GPU restores weights: its int4 kernel reads them once for every 16 or so."""
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 """Of restored weights held at a time."""
 
 
@@ -39,6 +39,8 @@ class Int4Linear(nn.Module):
     packed: torch.Tensor
     scales: torch.Tensor
     zeros: torch.Tensor
+    input_scale: torch.Tensor | None
+    bias: torch.Tensor | None
 
     def __init__(self, weight: Int4Weight, bias: torch.Tensor | None = None) -> None:
         super().__init__()

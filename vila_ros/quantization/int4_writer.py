@@ -164,7 +164,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         for name in order:
             flat = tensors[name].detach().contiguous().reshape(-1)
             if flat.numel():
-                file.write(memoryview(flat.view(torch.uint8).numpy()))
+                flat.view(torch.uint8).numpy().tofile(file)
 
 
 def _pieces(

@@ -118,9 +118,8 @@ def instruction_set() -> str:
 
 def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
     found.vila_instruction_set.restype = c_char_p
-    product = [c_void_p, c_int64, c_void_p, c_int]
-    found.vila_linear.argtypes = [POINTER(Int4Matrix), *product]
-    found.vila_dense.argtypes = [POINTER(DenseMatrix), *product]
+    found.vila_linear.argtypes = [POINTER(Int4Matrix), c_void_p, c_int64, c_void_p, c_int]
+    found.vila_dense.argtypes = [POINTER(DenseMatrix), c_void_p, c_int64, c_void_p, c_int]
     found.vila_dequantise.argtypes = [
         POINTER(Int4Matrix), c_int64, c_int64, c_void_p, c_int64, c_int,
     ]  # fmt: skip

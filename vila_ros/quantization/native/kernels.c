@@ -33,6 +33,12 @@ static inline float f16_number(uint16_t bits) {
   return value.f;
 }
 
+static inline float restored_number(const void *data, int64_t kind, int64_t index) {
+  if (kind == KIND_F16) return f16_number(((const uint16_t *)data)[index]);
+  if (kind == KIND_BF16) return bf16_number(((const uint16_t *)data)[index]);
+  return ((const float *)data)[index];
+}
+
 int64_t vila_padded(int64_t columns) { return (columns + 127) / 128 * 128; }
 
 void vila_prepare(const Int4Matrix *m, const float *x, float *prepared, float *sums) {
@@ -196,6 +202,55 @@ TARGET static inline __m512 nibble_avx512(__m512i words) {
 #define NIBBLE_5(w) nibble_avx512(_mm512_srli_epi32(w, 20))
 #define NIBBLE_6(w) nibble_avx512(_mm512_srli_epi32(w, 24))
 #define NIBBLE_7(w) nibble_avx512(_mm512_srli_epi32(w, 28))
+/* Rows as in rows.inc, 32 weights at a time: each byte is spread over two 16-bit lanes, the even
+ * column's nibble and the odd one's lowest, by which a permutation looks up the group's values. */
+TARGET static void restore_avx512(const Int4Matrix *m, int64_t first, int64_t last, void *out,
+                                  int64_t kind) {
+  int64_t groups = m->columns / m->group;
+  const __m512 numbers =
+      _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i upper = _mm512_add_epi32(lower, _mm512_set1_epi32(8));
+  for (int64_t row = first; row < last; row++) {
+    const uint8_t *bytes = (const uint8_t *)(m->packed + row * (m->columns / 8));
+    int64_t place = (row - first) * m->columns;
+    for (int64_t group = 0; group < groups; group++) {
+      float scale = restored_number(m->scales, m->scale_kind, row * groups + group);
+      __m512 zero = _mm512_set1_ps((float)m->zeros[row * groups + group]);
+      __m512 table = _mm512_mul_ps(_mm512_sub_ps(numbers, zero), _mm512_set1_ps(scale));
+      __m512i bits = _mm512_castps_si512(table);
+      __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+      bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+      __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
+      __m512i twice = _mm512_broadcast_i64x4(halves);
+      for (int64_t k = 0; k < m->group; k += 32) {
+        int64_t at = place + group * m->group + k;
+        int64_t left = m->group - k < 32 ? 8 : 16;
+        __m128i packed = left == 16 ? _mm_loadu_si128((const __m128i *)bytes)
+                                    : _mm_loadl_epi64((const __m128i *)bytes);
+        bytes += left;
+        __m512i spread = _mm512_cvtepu8_epi32(packed);
+        if (kind == KIND_BF16) {
+          __m512i pairs = _mm512_or_si512(spread, _mm512_slli_epi32(spread, 12));
+          __m512i values = _mm512_permutexvar_epi16(pairs, twice);
+          uint16_t *to = (uint16_t *)out + at;
+          if (left == 16)
+            _mm512_storeu_si512(to, values);
+          else
+            _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(values));
+        } else {
+          __m512 even = _mm512_permutexvar_ps(spread, table);
+          __m512 uneven = _mm512_permutexvar_ps(_mm512_srli_epi32(spread, 4), table);
+          float *to = (float *)out + at;
+          _mm512_storeu_ps(to, _mm512_permutex2var_ps(even, lower, uneven));
+          if (left == 16)
+            _mm512_storeu_ps(to + 16, _mm512_permutex2var_ps(even, upper, uneven));
+        }
+      }
+    }
+  }
+}
+#define RESTORE restore_avx512
 #include "rows.inc"
 #include "undefine.inc"
 #endif

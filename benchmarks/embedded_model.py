@@ -4,8 +4,8 @@
 """What the embedded model vila-nano gets right on scenes it has never seen, and how long it takes.
 
 A fresh held-out set is rendered for any --scenes-seed: other scenes, half of their things in a
-colour that no training scene shows on their kind. Questions go through the torch engine, worded and
-laid out as the node does it. Each figure is the mean over the answers that are right (per class, so that
+colour that no training scene shows on their kind. Questions go through the torch engine, worded as
+the node words them. Each figure is the mean over the answers that are right (per class, so that
 a constant answer gains nothing), beside the most frequent answer's share and the same model looking
 at a blank picture. The last line is one JSON object.
 """

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vila_ros.bags.donkeycar_tub import CAMERA_TOPIC, open_tub
@@ -47,3 +50,32 @@ def learnt_frames(count: int) -> range:
 def held_out_frames(count: int) -> range:
     """Numbers of the frames held out: the last quarter."""
     return range(3 * count // 4, count)
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringFrames:
+    """Frames to learn from, each also mirrored. features: float16 [n, 256, 384]. answers: left or
+    right, as often the one as the other since mirroring swaps them."""
+
+    features: NDArray[np.float16]
+    answers: tuple[str, ...]
+
+
+def prepare_steering(
+    tub: Path, see: Callable[[NDArray[np.uint8]], NDArray[np.float16]], side: int
+) -> SteeringFrames:
+    """What the vision tower sees of the frames that are learnt from. side: of its pictures."""
+    frames = read_tub(tub)
+    pictures: list[NDArray[np.uint8]] = []
+    answers: list[str] = []
+    for number in learnt_frames(len(frames)):
+        picture, angle = frames[number]
+        if abs(angle) <= CLEAR:
+            continue
+        small = np.asarray(Image.fromarray(picture).resize((side, side)))
+        pictures += [small, small[:, ::-1]]
+        answers += ["left", "right"] if angle < 0 else ["right", "left"]
+    features = [
+        see(np.stack(pictures[first : first + 16])) for first in range(0, len(pictures), 16)
+    ]
+    return SteeringFrames(np.concatenate(features), tuple(answers))

@@ -23,12 +23,14 @@ from torch import nn
 from vila_ros.errors import InvalidCheckpoint
 from vila_ros.simulation.questions import CLIP_TASKS, TASKS, Questioner
 from vila_ros.simulation.shapes import COLORS, KINDS
+from vila_ros.simulation.wording import STEERING
 from vila_ros.training.nano.cells import CellHeads
 from vila_ros.training.nano.mixture import sequence_of, tasks_for, text_sequence
 from vila_ros.training.nano.network import Network, language_config
 from vila_ros.training.nano.recipe import Recipe, StageRecipe
 from vila_ros.training.nano.sequences import Packed, Writer, batch_of
 from vila_ros.training.nano.shards import SceneRecord, Shards
+from vila_ros.training.nano.steering import SteeringFrames
 from vila_ros.training.nano.text import text_only
 from vila_ros.training.nano.tokens import PAD_ID, learn_tokenizer
 
@@ -37,13 +39,22 @@ _STAGE_SEEDS = {"words": 1, "align": 2, "pretrain": 3, "finetune": 4}
 _WARMUP, _DECAY, _CLIP_NORM = 0.04, 0.05, 1.0
 _TOKENS = {"words": 220, "pretrain": 60, "finetune": 200}  # of text behind a sequence's pictures
 _PROGRESS_EVERY = 50
+_STEERING_SHARE = 0.05
 
 
 class Trainer:
-    """One run. folder: of the tokenizer and of the checkpoint."""
+    """One run. folder: of the tokenizer and of the checkpoint. steering: real frames, if any."""
 
-    def __init__(self, recipe: Recipe, shards: Shards, folder: Path, report: Report) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        shards: Shards,
+        folder: Path,
+        report: Report,
+        steering: SteeringFrames | None = None,
+    ) -> None:
         self._recipe = recipe
+        self._steering = steering
         self._shards = shards
         self._folder = folder
         self._report = report
@@ -119,11 +130,31 @@ class Trainer:
             numbers = np.sort(chance.choice(self._shards.pictures, count, replace=False))
             projected = self.network.projector(self._shards.features(numbers))
             return self._heads(projected, words, self._shards.labels(numbers))  # type: ignore[no-any-return]
+        if stage.name == "finetune" and chance.random() < _STEERING_SHARE and self._steering:
+            return self._steering_loss(self._steering, 2 * stage.batch, chance)
         batch = batch_of(list(self._sequences(stage, chance)), PAD_ID)
         projected = self.network.projector(self._shards.features(batch.pictures))
         loss, right = self.network(batch, projected)
         cells, _ = self._heads(projected, words, self._shards.labels(batch.pictures))
         return loss + self._recipe.cell_weight * cells, right
+
+    def _steering_loss(
+        self, frames: SteeringFrames, count: int, chance: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        numbers = chance.integers(len(frames.answers), size=count)
+        sequences = [
+            Packed(
+                self._writer.beginning([place], [0.0], chance),
+                (
+                    self._writer.branch(
+                        STEERING[chance.integers(len(STEERING))], frames.answers[number]
+                    ),
+                ),
+            )
+            for place, number in enumerate(numbers)
+        ]
+        projected = self.network.projector(torch.from_numpy(frames.features[numbers]).float())
+        return self.network(batch_of(sequences, PAD_ID), projected)  # type: ignore[no-any-return]
 
     def _sequences(self, stage: StageRecipe, chance: np.random.Generator) -> Iterator[Packed]:
         """What a step of the last two stages reads."""
@@ -194,7 +225,9 @@ def _groups(parameters: list[nn.Parameter]) -> list[dict[str, object]]:
 def _read(path: Path) -> dict[str, object]:
     try:
         return dict(torch.load(path, weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (
+        Exception
+    ) as error:  # a broken file ends in any of pickle's, zipfile's and torch's errors
         raise InvalidCheckpoint(
             f"{path} cannot be taken up: {error}; remove it to start anew"
         ) from error

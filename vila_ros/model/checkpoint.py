@@ -17,6 +17,7 @@ from torch import nn
 from vila_ros.errors import InvalidCheckpoint, InvalidRequest, OutOfMemory, Unsupported
 from vila_ros.model.config import VilaConfig, read_config
 from vila_ros.model.conversation import choose_conversation
+from vila_ros.model.embedded import EMBEDDED_MODEL, embedded_model_folder
 from vila_ros.model.hub import fetch_snapshot, is_hub_id
 from vila_ros.model.image_processing import ImageProcessor
 from vila_ros.model.language_model import build_language_model, language_name, restore_buffers
@@ -44,10 +45,10 @@ def load_vila(
 ) -> Vila:
     """Load a model for inference.
 
-    model: a folder, or a hub id "owner/name" with an optional revision. dtype: "float32",
-    "float16" or "bfloat16"; None keeps the stored one, which loads fastest. token_order: "row" or
-    "column" for projector mlp_downsample; None decides by the checkpoint's age. conversation: a
-    template's name; None decides by the configuration.
+    model: a folder, "vila-nano", or a hub id "owner/name" with an optional revision.
+    dtype: "float32", "float16" or "bfloat16"; None keeps the stored one, which loads fastest.
+    token_order: "row" or "column" for projector mlp_downsample; None decides by the checkpoint's
+    age. conversation: a template's name; None decides by the configuration.
 
     Raises InvalidCheckpoint naming the file, the tensor, what was expected and what was found;
     InvalidRequest for a bad argument; Unsupported for a device that is not there; OutOfMemory.
@@ -78,13 +79,20 @@ def load_vila(
 
 
 def locate(model: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model; a hub id is fetched, unless a folder of that name exists."""
+    """The folder of a model; a hub id is fetched, unless a folder of that name exists.
+
+    The name "vila-nano" is the embedded model.
+    """
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
+    if str(model) == EMBEDDED_MODEL:
+        return embedded_model_folder()
     if is_hub_id(str(model)):
         return fetch_snapshot(str(model), revision).folder
-    raise InvalidCheckpoint(f"{model} is neither a folder nor a hub id such as 'owner/name'")
+    raise InvalidCheckpoint(
+        f"{model} is neither a folder nor a hub id such as 'owner/name' nor {EMBEDDED_MODEL}"
+    )
 
 
 def stored_dtype(folder: Path) -> torch.dtype:

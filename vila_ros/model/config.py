@@ -210,6 +210,12 @@ def read_config(folder: str | Path, token_order: str | None = None) -> VilaConfi
     )
 
 
+def vision_config(folder: Path) -> VisionConfig:
+    """A vision tower's folder alone. Raises InvalidCheckpoint."""
+    where = folder / "config.json"
+    return _vision(read_json(where), where)
+
+
 def choose_token_order(
     projector: str, raw: Mapping[str, Any], override: str | None
 ) -> tuple[TokenOrder, str]:

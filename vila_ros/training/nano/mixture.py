@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from vila_ros.simulation.questions import Questioner
-from vila_ros.simulation.scene import FrameTruth, SeenThing
 from vila_ros.training.nano.sequences import Branch, Packed, Writer
+from vila_ros.training.nano.shards import SceneRecord
 from vila_ros.training.nano.text import text_only
 
 # How often each task is asked, relative to the others.
@@ -26,26 +25,6 @@ MOTION_TASKS: Mapping[str, float] = {
 }  # fmt: skip
 CAPTIONS: Mapping[str, float] = {"caption": 1.0, "clip caption": 0.0}
 CLIP_CAPTIONS: Mapping[str, float] = {"caption": 0.0, "clip caption": 1.0}
-
-
-@dataclass(frozen=True, eq=False)
-class SceneRecord:
-    """A rendered scene: the number of its first picture's features, and its truths."""
-
-    first: int
-    frames: tuple[FrameTruth, ...]
-
-
-def read_record(raw: Mapping[str, object], offset: int) -> SceneRecord:
-    """A scene's record out of its JSON."""
-    frames = tuple(
-        FrameTruth(
-            frame["stamp_ns"], frame["place"], frame["speed"],
-            tuple(SeenThing(**thing) for thing in frame["things"]),
-        )
-        for frame in raw["frames"]  # type: ignore[attr-defined]
-    )  # fmt: skip
-    return SceneRecord(offset + int(raw["first"]), frames)  # type: ignore[call-overload]
 
 
 def sequence_of(
@@ -96,13 +75,8 @@ def text_sequence(writer: Writer, chance: np.random.Generator, budget: int) -> P
     return Packed(writer.text_beginning(), tuple(branches))
 
 
-def is_clip(record: SceneRecord) -> bool:
-    """Whether a record has several pictures."""
-    return len(record.frames) > 1
-
-
 def tasks_for(record: SceneRecord, captions: bool) -> Mapping[str, float]:
     """The tasks of a stage: captions alone, or all."""
     if captions:
-        return CLIP_CAPTIONS if is_clip(record) else CAPTIONS
-    return MOTION_TASKS if is_clip(record) else PICTURE_TASKS
+        return CLIP_CAPTIONS if record.is_clip else CAPTIONS
+    return MOTION_TASKS if record.is_clip else PICTURE_TASKS

@@ -63,39 +63,32 @@ class Network(nn.Module):
         if config["tie_word_embeddings"]:
             self.language.lm_head.weight = self.language.model.embed_tokens.weight
 
-    def embed(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
-        """features: [pictures, N, C]. Returns [B, L, H]."""
+    def hidden(self, batch: Batch, projected: torch.Tensor) -> torch.Tensor:
+        """[B, L, H] behind the last layer. projected: [pictures, 64, H]."""
         ids = torch.from_numpy(batch.ids)
         marks = ids == IMAGE_ID
         embedded = self.language.model.embed_tokens(ids.masked_fill(marks, 0))
-        if len(features):
-            projected = self.projector(features)
-            embedded = embedded.masked_scatter(
-                marks[..., None], projected.to(embedded.dtype).flatten(0, 1)
-            )
-        return embedded
-
-    def hidden(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
-        """[B, L, H] behind the last layer."""
-        embedded = self.embed(batch, features)
+        if len(projected):
+            rows = projected.to(embedded.dtype).flatten(0, 1)
+            embedded = embedded.masked_scatter(marks[..., None], rows)
         owner = torch.from_numpy(batch.owner)
         length = owner.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool).tril()
+        # Padding is of an owner of its own, so that no row is without anything to attend to.
         same = (owner[:, :, None] == owner[:, None, :]) | (owner[:, None, :] == 0)
-        # Padding sees itself, so that no row is without anything to attend to.
-        mask = (same & causal)[:, None]
-        return self.language.model(
+        return self.language.model(  # type: ignore[no-any-return]
             inputs_embeds=embedded,
-            attention_mask=mask,
+            attention_mask=(same & causal)[:, None],
             position_ids=torch.from_numpy(batch.positions),
             use_cache=False,
         ).last_hidden_state
 
-    def forward(self, batch: Batch, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weighted mean loss, and the share of answers' tokens that are right."""
-        hidden = self.hidden(batch, features)
+    def forward(self, batch: Batch, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted mean loss of answers' tokens, and the share of them that are right."""
+        hidden = self.hidden(batch, projected)
         labels = torch.from_numpy(batch.labels)
         places = labels != IGNORE
+        # The output layer only where something is learnt.
         logits = self.language.lm_head(hidden[places]).float()
         wanted, weights = labels[places], torch.from_numpy(batch.weights)[places]
         losses = nn.functional.cross_entropy(logits, wanted, reduction="none")

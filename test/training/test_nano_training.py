@@ -1,0 +1,165 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""vila-nano's recipe runs end to end, and an ended run goes on to the same model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("pybullet")
+
+from vila_ros.errors import InvalidCheckpoint, InvalidRequest
+from vila_ros.model.embedded import shipped_folder
+from vila_ros.training.nano.export import export
+from vila_ros.training.nano.recipe import (
+    FIRST_CLIP,
+    FIRST_STILL,
+    FULL,
+    LAST_SEED,
+    Recipe,
+    StageRecipe,
+    plan_shards,
+)
+from vila_ros.training.nano.shards import PATCHES, WIDTH, Shards, write_shard
+from vila_ros.training.nano.steering import held_out_frames, learnt_frames
+from vila_ros.training.nano.train import Trainer, learning_rate
+
+RECIPE = Recipe(
+    shards=plan_shards(10, 4, 6, 4),
+    stages=(
+        StageRecipe("words", 1, 1e-3, 2),
+        StageRecipe("align", 2, 1e-3, 4),
+        StageRecipe("pretrain", 1, 1e-3, 2),
+        StageRecipe("finetune", 4, 1e-3, 2),
+    ),
+    save_every=2,
+)
+
+
+def see(pictures):
+    """Stands for the vision tower: the mean colour of each patch, in the first channels."""
+    patches = pictures.reshape(len(pictures), 16, 14, 16, 14, 3).mean((2, 4)) / 255
+    features = np.zeros((len(pictures), PATCHES, WIDTH), np.float16)
+    features[..., :3] = patches.reshape(len(pictures), PATCHES, 3)
+    return features
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    for plan in RECIPE.shards:
+        write_shard(plan, folder, see)
+    return Shards(folder, RECIPE.shards)
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    lines = []
+    trainer = Trainer(RECIPE, shards, folder, lines.append)
+    trainer.run()
+    return trainer, lines
+
+
+def test_scenes_are_rendered_once_and_numbered_through(shards, tmp_path):
+    assert len(shards.records) == 14
+    assert shards.records[-1].first + len(shards.records[-1].frames) == shards.pictures
+    plan = RECIPE.shards[0]
+    write_shard(plan, tmp_path, see)
+    first = (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns
+    write_shard(plan, tmp_path, lambda pictures: pytest.fail("rendered again"))
+    assert (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns == first
+
+
+def test_every_stage_is_told_of(trained):
+    _, lines = trained
+    assert [line.split()[0] for line in lines] == ["words", "align", "pretrain", "finetune"]
+
+
+def test_a_run_that_was_ended_becomes_the_same_model(trained, shards, tmp_path, monkeypatch):
+    class Ended(Exception):
+        pass
+
+    ended = Trainer(RECIPE, shards, tmp_path, lambda line: None)
+    loss = ended._loss
+
+    def ending(stage, chance):
+        if stage.name == "finetune" and (tmp_path / "checkpoint.pt").is_file():
+            state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+            if (state["stage"], state["step"]) == (3, 2):
+                raise Ended
+        return loss(stage, chance)
+
+    monkeypatch.setattr(ended, "_loss", ending)
+    with pytest.raises(Ended):
+        ended.run()
+    resumed = Trainer(RECIPE, shards, tmp_path, lambda line: None)
+    resumed.run()
+    for name, tensor in trained[0].network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], tensor), name
+
+
+def test_a_broken_checkpoint_is_named(shards, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"broken")
+    with pytest.raises(InvalidCheckpoint, match=r"checkpoint\.pt cannot be taken up"):
+        Trainer(RECIPE, shards, tmp_path, lambda line: None).run()
+
+
+def test_what_was_trained_loads_as_a_vila_checkpoint(trained, tmp_path):
+    from safetensors.torch import save_file
+
+    from vila_ros.model.checkpoint import load_vila
+    from vila_ros.model.config import vision_config
+    from vila_ros.model.vision_tower import VisionTower
+
+    trainer, _ = trained
+    source = shipped_folder()
+    shutil.copyfile(source / "config.json", tmp_path / "config.json")
+    for name in ("vision_tower", "mm_projector"):
+        shutil.copytree(
+            source / name, tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors")
+        )
+    tower = VisionTower(vision_config(tmp_path / "vision_tower"), 5, "patch")
+    published = {
+        name.removeprefix("encoder.").replace("attention.q_proj", "attention.attention.query")
+        .replace("attention.k_proj", "attention.attention.key")
+        .replace("attention.v_proj", "attention.attention.value")
+        .replace("attention.o_proj", "attention.output.dense"): tensor.contiguous()
+        for name, tensor in tower.state_dict().items()
+    }  # fmt: skip
+    save_file(published, tmp_path / "vision_tower" / "model.safetensors")
+    export(trainer.network, trainer.tokenizer, tmp_path)
+    vila = load_vila(tmp_path, dtype="float32")
+    rows = vila.encode_images([np.zeros((24, 32, 3), np.uint8)])
+    assert rows[0].shape == (64, 256)
+    stored = trainer.network.language.model.embed_tokens.weight.to(torch.bfloat16).float()
+    assert torch.equal(vila.language_model.model.embed_tokens.weight, stored)
+    assert json.loads((tmp_path / "llm" / "config.json").read_text())["tie_word_embeddings"]
+
+
+def test_no_training_scene_can_be_a_held_out_one():
+    for plan in FULL.shards:
+        assert FIRST_STILL <= plan.first < plan.first + plan.count <= LAST_SEED
+    stills = [plan for plan in FULL.shards if plan.kind == "still"]
+    assert max(plan.first + plan.count for plan in stills) <= FIRST_CLIP
+    with pytest.raises(InvalidRequest):
+        plan_shards(0, 1, 1, 1)
+
+
+def test_steering_frames_held_out_are_apart_from_those_learnt():
+    assert max(learnt_frames(1000)) + 50 < min(held_out_frames(1000))
+    assert len(held_out_frames(1000)) == 250
+
+
+def test_the_learning_rate_rises_and_falls():
+    stage = replace(RECIPE.stages[3], steps=1000)
+    rates = [learning_rate(stage, step) for step in range(1000)]
+    assert rates[0] < 0.05 * stage.rate
+    assert max(rates) > 0.97 * stage.rate
+    assert rates[-1] < 0.03 * stage.rate

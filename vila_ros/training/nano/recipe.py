@@ -1,0 +1,80 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""vila-nano's recipe as data: which scenes, and what each stage tunes, for how long, on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vila_ros.errors import InvalidRequest
+from vila_ros.training.nano.shards import CLIP, STILL, ShardPlan
+
+StageName = Literal["words", "align", "pretrain", "finetune"]
+# Seeds of training scenes; whatever is held out has others.
+FIRST_STILL, FIRST_CLIP = 1_000_000, 1_500_000
+LAST_SEED = 2_000_000
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One stage. steps: of the optimizer. rate: the highest learning rate, reached after a
+    twenty-fifth of the steps and lowered along a cosine. batch: pictures or sequences a step."""
+
+    name: StageName
+    steps: int
+    rate: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """shards: what is rendered. clip_share: of the steps that read clips."""
+
+    shards: tuple[ShardPlan, ...]
+    stages: tuple[StageRecipe, ...]
+    clip_share: float = 0.35
+    cell_weight: float = 0.3
+    save_every: int = 100
+
+    @property
+    def steps(self) -> int:
+        """Of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+
+def plan_shards(stills: int, clips: int, size: int, clip_size: int) -> tuple[ShardPlan, ...]:
+    """Shards of `size` single views and of `clip_size` clips, until there are as many as asked."""
+    if min(stills, clips, size, clip_size) < 1:
+        raise InvalidRequest("every number of scenes must be at least 1")
+    return tuple(
+        ShardPlan(f"stills_{n}", STILL, FIRST_STILL + n * size, min(size, stills - n * size))
+        for n in range(-(-stills // size))
+    ) + tuple(
+        ShardPlan(
+            f"clips_{n}", CLIP, FIRST_CLIP + n * clip_size, min(clip_size, clips - n * clip_size)
+        )
+        for n in range(-(-clips // clip_size))
+    )
+
+
+FULL = Recipe(
+    shards=plan_shards(16_000, 2_400, 2_000, 400),
+    stages=(
+        StageRecipe("words", 100, 1e-3, 16),
+        StageRecipe("align", 3000, 2e-3, 64),
+        StageRecipe("pretrain", 120, 1e-3, 24),
+        StageRecipe("finetune", 1400, 1e-3, 24),
+    ),
+)
+# A minute on two cores: that every part works together, not that it learns much.
+SHORT = Recipe(
+    shards=plan_shards(24, 8, 24, 8),
+    stages=(
+        StageRecipe("words", 3, 1e-3, 4),
+        StageRecipe("align", 6, 2e-3, 8),
+        StageRecipe("pretrain", 3, 1e-3, 4),
+        StageRecipe("finetune", 6, 1e-3, 4),
+    ),
+    save_every=4,
+)

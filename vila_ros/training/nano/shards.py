@@ -1,0 +1,178 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered scenes as the vision tower sees them, kept on disk: the tower does not learn.
+
+A shard is NAME.npy, float16 [pictures, 256, 384], and NAME.json, the scenes' seeds and truths. It
+is written whole or not at all, so that an interrupted run goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from vila_ros.errors import InvalidRequest
+from vila_ros.model.config import vision_config
+from vila_ros.model.dinov2_onnx import packaged_file, read_tower
+from vila_ros.model.embedded import shipped_folder
+from vila_ros.model.image_processing import IMAGENET_MEAN, IMAGENET_STD
+from vila_ros.model.vision_tower import VisionTower
+from vila_ros.simulation.renderer import Renderer
+from vila_ros.simulation.scene import FrameTruth, SeenThing
+from vila_ros.simulation.scenes import Scene, clip_scene, still_scene
+from vila_ros.training.nano.cells import CellLabels, label_cells
+
+LAYER = 5
+SIDE = 224
+PATCHES = (SIDE // 14) ** 2
+WIDTH = 384
+# Drawn somewhat smaller than a camera's picture, which the model squeezes to a square as well.
+_DRAWN = (256, 192)
+STILL, CLIP = "still", "clip"
+
+See = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
+"""Pictures [B, 224, 224, 3] to features [B, 256, 384]."""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard: `count` scenes of a kind, the first of which has seed `first`."""
+
+    name: str
+    kind: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class SceneRecord:
+    """A rendered scene: the number of its first picture's features, and its truths."""
+
+    first: int
+    frames: tuple[FrameTruth, ...]
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it has several pictures."""
+        return len(self.frames) > 1
+
+
+def vision_tower(threads: int = 2) -> See:
+    """DINOv2-S up to the layer that the model reads, in bfloat16."""
+    torch.set_num_threads(threads)
+    folder = shipped_folder() / "vision_tower"
+    tower = VisionTower(vision_config(folder), LAYER, "patch")
+    tensors = read_tower(packaged_file(), LAYER, SIDE // 14)
+    tower.load_state_dict({tower.published_name(name): each for name, each in tensors.items()})
+    tower.eval().to(torch.bfloat16)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
+
+    @torch.no_grad()
+    def see(pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        seen = tower(((pixels - mean) / std).to(torch.bfloat16))
+        return np.asarray(seen.to(torch.float16).numpy())
+
+    return see
+
+
+def scene_of(kind: str, seed: int) -> Scene:
+    """The scene of a seed. Raises InvalidRequest for an unknown kind."""
+    makers = {STILL: still_scene, CLIP: clip_scene}
+    if kind not in makers:
+        raise InvalidRequest(f"kind {kind!r} is unknown; it is {STILL} or {CLIP}")
+    return makers[kind](seed)
+
+
+def write_shard(plan: ShardPlan, folder: Path, see: See) -> None:
+    """Render a shard's scenes and keep what the tower sees; nothing to do if it is there."""
+    done = folder / f"{plan.name}.json"
+    if done.is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    features: list[NDArray[np.float16]] = []
+    scenes: list[dict[str, Any]] = []
+    pictures = 0
+    with Renderer(*_DRAWN) as renderer:
+        for seed in range(plan.first, plan.first + plan.count):
+            scene = scene_of(plan.kind, seed)
+            drawn, truths = [], []
+            for index, view in enumerate(scene.views):
+                picture, truth = renderer.draw(
+                    scene.surroundings,
+                    view.camera,
+                    view.things,
+                    stamp_ns=round(view.seconds * 1e9),
+                    speed=view.speed,
+                    seed=seed * 16 + index,
+                )
+                drawn.append(np.asarray(Image.fromarray(picture).resize((SIDE, SIDE))))
+                truths.append(asdict(truth))
+            features.append(see(np.stack(drawn)))
+            scenes.append({"seed": seed, "first": pictures, "frames": truths})
+            pictures += len(drawn)
+    part = folder / f"{plan.name}.part.npy"
+    np.save(part, np.concatenate(features))
+    part.rename(folder / f"{plan.name}.npy")
+    part = folder / f"{plan.name}.part.json"
+    part.write_text(json.dumps({"kind": plan.kind, "scenes": scenes}))
+    part.rename(done)
+
+
+class Shards:
+    """All shards together. records: their scenes; pictures are numbered through all of them."""
+
+    def __init__(self, folder: Path, plans: Sequence[ShardPlan]) -> None:
+        self._maps = [np.load(folder / f"{plan.name}.npy", mmap_mode="r") for plan in plans]
+        self._starts = np.cumsum([0] + [len(each) for each in self._maps])
+        records: list[SceneRecord] = []
+        labels: list[CellLabels] = []
+        for plan, start in zip(plans, self._starts[:-1].tolist(), strict=True):
+            for raw in json.loads((folder / f"{plan.name}.json").read_text())["scenes"]:
+                records.append(_record(raw, start))
+                labels.append(label_cells(scene_of(plan.kind, raw["seed"])))
+        self.records = tuple(records)
+        self._labels = CellLabels(
+            np.concatenate([each.kinds for each in labels]),
+            np.concatenate([each.colors for each in labels]),
+            np.concatenate([each.middles for each in labels]),
+        )
+
+    @property
+    def pictures(self) -> int:
+        """How many there are."""
+        return int(self._starts[-1])
+
+    def features(self, numbers: NDArray[np.int64]) -> torch.Tensor:
+        """float32 [len(numbers), 256, 384]."""
+        found = np.empty((len(numbers), PATCHES, WIDTH), np.float16)
+        which = np.searchsorted(self._starts, numbers, "right") - 1
+        for place, (shard, number) in enumerate(zip(which, numbers, strict=True)):
+            found[place] = self._maps[shard][number - self._starts[shard]]
+        return torch.from_numpy(found).float()
+
+    def labels(self, numbers: NDArray[np.int64]) -> CellLabels:
+        """The labels of pictures' cells."""
+        every = self._labels
+        return CellLabels(every.kinds[numbers], every.colors[numbers], every.middles[numbers])
+
+
+def _record(raw: Mapping[str, Any], offset: int) -> SceneRecord:
+    frames = tuple(
+        FrameTruth(
+            frame["stamp_ns"],
+            frame["place"],
+            frame["speed"],
+            tuple(SeenThing(**thing) for thing in frame["things"]),
+        )
+        for frame in raw["frames"]
+    )
+    return SceneRecord(offset + int(raw["first"]), frames)

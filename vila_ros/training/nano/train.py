@@ -1,0 +1,253 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains vila-nano through its stages; goes on exactly where a run that was ended stood.
+
+words: the language model alone, on text. align: the projector, to say in the language model's own
+words what stands in each place of a picture. pretrain: both, on captions of pictures and clips.
+finetune: both, on all questions, with text-only instructions blended in.
+What a step reads depends on the stage's name and the step's number alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from vila_ros.errors import InvalidCheckpoint
+from vila_ros.simulation.questions import CLIP_TASKS, TASKS, Questioner
+from vila_ros.simulation.shapes import COLORS, KINDS
+from vila_ros.simulation.wording import STEERING
+from vila_ros.training.nano.cells import CellHeads
+from vila_ros.training.nano.mixture import sequence_of, tasks_for, text_sequence
+from vila_ros.training.nano.network import Network, language_config
+from vila_ros.training.nano.recipe import Recipe, StageRecipe
+from vila_ros.training.nano.sequences import Packed, Writer, batch_of
+from vila_ros.training.nano.shards import SceneRecord, Shards
+from vila_ros.training.nano.steering import SteeringFrames
+from vila_ros.training.nano.text import text_only
+from vila_ros.training.nano.tokens import PAD_ID, learn_tokenizer
+
+Report = Callable[[str], None]
+_STAGE_SEEDS = {"words": 1, "align": 2, "pretrain": 3, "finetune": 4}
+_WARMUP, _DECAY, _CLIP_NORM = 0.04, 0.05, 1.0
+_TOKENS = {"words": 220, "pretrain": 60, "finetune": 200}  # of text behind a sequence's pictures
+_PROGRESS_EVERY = 50
+_STEERING_SHARE = 0.05
+
+
+class Trainer:
+    """One run. folder: of the tokenizer and of the checkpoint. steering: real frames, if any."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        shards: Shards,
+        folder: Path,
+        report: Report,
+        steering: SteeringFrames | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self._steering = steering
+        self._shards = shards
+        self._folder = folder
+        self._report = report
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer = _tokenizer(shards, folder / "tokenizer.json")
+        self._writer = Writer(self.tokenizer)
+        torch.manual_seed(0)
+        self.network = Network(language_config(self.tokenizer.get_vocab_size()))
+        self._heads = CellHeads(
+            int(self.network.config["hidden_size"]), self._first_ids(KINDS), self._first_ids(COLORS)
+        )
+        self._stills = [record for record in shards.records if not record.is_clip]
+        self._clips: dict[int, list[SceneRecord]] = {}
+        for record in shards.records:
+            if record.is_clip:
+                self._clips.setdefault(len(record.frames), []).append(record)
+
+    def run(self) -> None:
+        """All stages that are not done yet."""
+        done = self._load()
+        for index, stage in enumerate(self._recipe.stages):
+            if index >= done[0]:
+                self._stage(index, stage, done[1] if index == done[0] else 0)
+
+    def _stage(self, index: int, stage: StageRecipe, start: int) -> None:
+        parameters = self._tuned(stage)
+        optimizer = torch.optim.AdamW(_groups(parameters), stage.rate, betas=(0.9, 0.98))
+        if start:
+            optimizer.load_state_dict(_read(self._checkpoint)["optimizer"])
+        began, seen = monotonic(), []
+        for step in range(start, stage.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(stage, step)
+            chance = np.random.default_rng([_STAGE_SEEDS[stage.name], step])
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss, right = self._loss(stage, chance)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            seen.append((float(loss.detach()), float(right)))
+            if (step + 1) % _PROGRESS_EVERY == 0 or step + 1 == stage.steps:
+                mean_loss, mean_right = np.mean(seen[-_PROGRESS_EVERY:], axis=0)
+                self._report(
+                    f"{stage.name:8} {step + 1:5} of {stage.steps}: loss {mean_loss:.3f}, right "
+                    f"{100 * mean_right:.1f} %, {len(seen) / (monotonic() - began):.2f} steps/s"
+                )
+            if (step + 1) % self._recipe.save_every == 0:
+                self._save(index, step + 1, optimizer)
+        self._save(index + 1, 0, optimizer)
+
+    def _tuned(self, stage: StageRecipe) -> list[nn.Parameter]:
+        """The parameters that a stage changes."""
+        if stage.name == "words":
+            return list(self.network.language.parameters())
+        pictures = [*self.network.projector.parameters(), *self._heads.parameters()]
+        if stage.name == "align":
+            return pictures
+        return [*self.network.language.parameters(), *pictures]
+
+    def _loss(
+        self, stage: StageRecipe, chance: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of a step, and the share of what was right."""
+        if stage.name == "words":
+            texts = [
+                text_sequence(self._writer, chance, _TOKENS["words"]) for _ in range(stage.batch)
+            ]
+            return self.network(batch_of(texts, PAD_ID), torch.zeros(0))  # type: ignore[no-any-return]
+        words = self.network.language.model.embed_tokens.weight
+        if stage.name == "align":
+            count = min(stage.batch, self._shards.pictures)
+            numbers = np.sort(chance.choice(self._shards.pictures, count, replace=False))
+            projected = self.network.projector(self._shards.features(numbers))
+            return self._heads(projected, words, self._shards.labels(numbers))  # type: ignore[no-any-return]
+        if stage.name == "finetune" and chance.random() < _STEERING_SHARE and self._steering:
+            return self._steering_loss(self._steering, 2 * stage.batch, chance)
+        batch = batch_of(list(self._sequences(stage, chance)), PAD_ID)
+        projected = self.network.projector(self._shards.features(batch.pictures))
+        loss, right = self.network(batch, projected)
+        cells, _ = self._heads(projected, words, self._shards.labels(batch.pictures))
+        return loss + self._recipe.cell_weight * cells, right
+
+    def _steering_loss(
+        self, frames: SteeringFrames, count: int, chance: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        numbers = chance.integers(len(frames.answers), size=count)
+        sequences = [
+            Packed(
+                self._writer.beginning([place], [0.0], chance),
+                (
+                    self._writer.branch(
+                        STEERING[chance.integers(len(STEERING))], frames.answers[number]
+                    ),
+                ),
+            )
+            for place, number in enumerate(numbers)
+        ]
+        projected = self.network.projector(torch.from_numpy(frames.features[numbers]).float())
+        return self.network(batch_of(sequences, PAD_ID), projected)  # type: ignore[no-any-return]
+
+    def _sequences(self, stage: StageRecipe, chance: np.random.Generator) -> Iterator[Packed]:
+        """What a step of the last two stages reads."""
+        if self._clips and chance.random() < self._recipe.clip_share:
+            lengths = sorted(self._clips)
+            length = lengths[chance.integers(len(lengths))]
+            pool, count = self._clips[length], max(2, 2 * stage.batch // length)
+        else:
+            pool, count = self._stills, stage.batch
+        captions = stage.name == "pretrain"
+        for number in chance.integers(len(pool), size=count):
+            record = pool[number]
+            tasks = tasks_for(record, captions)
+            yield sequence_of(record, self._writer, chance, tasks, _TOKENS[stage.name])
+        if chance.random() < 0.25:
+            yield text_sequence(self._writer, chance, _TOKENS["finetune"])
+            yield text_sequence(self._writer, chance, _TOKENS["finetune"])
+
+    def _first_ids(self, words: tuple[str, ...]) -> list[int]:
+        return [
+            self.tokenizer.encode(f" {word}", add_special_tokens=False).ids[0] for word in words
+        ]
+
+    # Checkpoints
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self._folder / "checkpoint.pt"
+
+    def _save(self, stage: int, step: int, optimizer: torch.optim.Optimizer) -> None:
+        part = self._checkpoint.with_suffix(".part")
+        torch.save(
+            {
+                "stage": stage,
+                "step": step,
+                "network": self.network.state_dict(),
+                "heads": self._heads.state_dict(),
+                "optimizer": optimizer.state_dict() if step else {},
+            },
+            part,
+        )
+        part.rename(self._checkpoint)
+
+    def _load(self) -> tuple[int, int]:
+        """Take up the checkpoint, if there is one; the stage and the step to go on with."""
+        if not self._checkpoint.is_file():
+            return 0, 0
+        state = _read(self._checkpoint)
+        self.network.load_state_dict(state["network"])
+        self._heads.load_state_dict(state["heads"])
+        return int(state["stage"]), int(state["step"])
+
+
+def learning_rate(stage: StageRecipe, step: int) -> float:
+    """Of a step: rises linearly, then falls along a cosine to a fiftieth."""
+    rise = min(1.0, (step + 1) / (_WARMUP * stage.steps + 1))
+    return stage.rate * rise * (0.51 + 0.49 * math.cos(math.pi * step / stage.steps))
+
+
+def _groups(parameters: list[nn.Parameter]) -> list[dict[str, object]]:
+    """Matrices decay, norms and biases do not."""
+    return [
+        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": _DECAY},
+        {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return dict(torch.load(path, weights_only=True))
+    except (
+        Exception
+    ) as error:  # a broken file ends in any of pickle's, zipfile's and torch's errors
+        raise InvalidCheckpoint(
+            f"{path} cannot be taken up: {error}; remove it to start anew"
+        ) from error
+
+
+def _tokenizer(shards: Shards, path: Path) -> Tokenizer:
+    """The tokenizer of the folder, learnt on first use."""
+    if not path.is_file():
+        learn_tokenizer(_texts(shards)).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def _texts(shards: Shards) -> Iterator[str]:
+    chance = np.random.default_rng(0)
+    for record in shards.records[::5][:4000]:
+        asker = Questioner(record.frames, chance)
+        for task in (*TASKS, *CLIP_TASKS) if record.is_clip else TASKS:
+            asked = asker.ask(task)
+            if asked is not None:
+                yield asked.question
+                yield asked.answer
+    for _ in range(3000):
+        yield from text_only(chance)

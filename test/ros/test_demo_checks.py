@@ -16,7 +16,7 @@ from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, FRAME_ID, START_NS, writ
 from vila_ros.bags.writer import BagWriter
 from vila_ros.errors import ErrorCode, InvalidRequest
 from vila_ros.msg import FrameRef
-from vila_ros.nodes.demo.material import Material, ModelKind
+from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.record import Record
 from vila_ros.nodes.demo.screen import Screen, plain
@@ -31,7 +31,7 @@ def material(tmp_path_factory):
     recording = open_recording(path)
     frames = {("front", truth.stamp_ns): FRAME_ID for truth in truths}
     cameras = recorded_cameras(recording)
-    return Material(recording, cameras, "model", ModelKind.OWN, 1.0, frames)
+    return Material(recording, cameras, "model", 1.0, frames)
 
 
 def time(stamp_ns):

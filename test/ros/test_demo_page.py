@@ -13,7 +13,7 @@ from vila_ros.bags.recording import open_recording
 from vila_ros.bags.synthetic_drive import FRAME_ID, START_NS, write_drive
 from vila_ros.errors import ErrorCode
 from vila_ros.msg import FrameRef, InferenceStats, SceneDescription
-from vila_ros.nodes.demo.material import Material, ModelKind
+from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.page import PageNotWritten, write_page
 from vila_ros.nodes.demo.questions import WRONG_CAMERA, DemoQuestion
 from vila_ros.nodes.demo.record import Record
@@ -31,7 +31,7 @@ def material(tmp_path_factory):
     recording = open_recording(path)
     frames = {("front", truth.stamp_ns): FRAME_ID for truth in truths}
     cameras = recorded_cameras(recording)
-    return Material(recording, cameras, "vila-nano", ModelKind.EMBEDDED, 2.0, frames, seed=3)
+    return Material(recording, cameras, "vila-nano", 2.0, frames, seed=3)
 
 
 def frames(*tenths):

@@ -19,6 +19,7 @@ from vila_ros.errors import ErrorCode, InvalidRequest
 from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
+from vila_ros.nodes.demo.record import Record
 from vila_ros.nodes.demo.screen import Screen, plain
 from vila_ros.srv import Query
 
@@ -30,7 +31,7 @@ def material(tmp_path_factory):
     recording = open_recording(path)
     frames = {("front", truth.stamp_ns): FRAME_ID for truth in truths}
     cameras = recorded_cameras(recording)
-    return Material(recording, cameras, "model", 1.0, frames, drawn=True, random=True)
+    return Material(recording, cameras, "model", 1.0, frames)
 
 
 def time(stamp_ns):
@@ -69,6 +70,12 @@ def test_frames_of_the_recording_within_window_and_budget_are_right(material, of
 )  # fmt: skip
 def test_everything_else_is_a_fault(material, result, says):
     assert any(says in fault for fault in faults(QUESTION, result, material))
+
+
+def test_frames_outside_of_an_explicit_window_are_a_fault(material):
+    asked = replace(QUESTION, start_ns=START_NS, end_ns=START_NS + 200_000_000)
+    assert faults(asked, answer([0, 2]), material) == []
+    assert "outside of the window asked for" in faults(asked, answer([0, 3]), material)[0]
 
 
 def test_forms_and_expected_errors_are_checked(material):
@@ -116,7 +123,8 @@ def test_a_recording_without_cameras_is_refused(tmp_path):
 def test_what_a_model_says_cannot_drive_the_terminal(material):
     assert plain("a\x1b[2Jb\r\nc\x07\u202ed") == "a [2Jb c d"
     stream = io.StringIO()
-    Screen(stream).outcome(QUESTION, answer([1], text="\x1b[31mred\x1b[0m"), [])
+    said = answer([1], text="\x1b[31mred\x1b[0m")
+    Screen(stream).outcome(Record().add_answer(QUESTION, said, []))
     assert "\x1b" not in stream.getvalue()
     assert f"front    1700000000.100000000  {FRAME_ID}" in stream.getvalue()
     assert material.recording.topics[CAMERA_TOPIC].count == 10

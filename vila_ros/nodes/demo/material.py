@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from vila_ros.bags.recorded_cameras import RecordedCamera, recorded_cameras
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.errors import InvalidRequest
+from vila_ros.model.embedded import EMBEDDED_MODEL
 from vila_ros.perception.cdr import read_header
 from vila_ros.perception.types import RefusedImage
 from vila_ros.simulation.drive import write_drive
@@ -20,16 +20,13 @@ from vila_ros.simulation.scene import FrameTruth
 DRIVE_SECONDS = 26.0
 LONGEST_SECONDS = 30.0
 MOST_SEED = (1 << 31) - 1
+EMBEDDED_NOTE = (
+    "vila-nano is for this demonstration and for tests: it was trained on simulated scenes, knows "
+    "eight kinds of things and little else. A robot should use a released VILA checkpoint: "
+    "make demo MODEL=Efficient-Large-Model/VILA1.5-3b"
+)
 _RATE = 5.0
 _SIZE = (512, 384)
-
-
-class ModelKind(Enum):
-    """Where the model comes from: made for demonstrations, random weights, or the user's."""
-
-    EMBEDDED = "embedded"
-    RANDOM = "random"
-    OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,15 @@ class Material:
     recording: Recording
     cameras: tuple[RecordedCamera, ...]
     model: str
-    kind: ModelKind
     seconds: float
     frames: dict[tuple[str, int], str]
     seed: int | None = None
     truths: tuple[FrameTruth, ...] = ()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the model is the one that is made for demonstrations."""
+        return self.model == EMBEDDED_MODEL
 
 
 def prepare(
@@ -59,7 +60,7 @@ def prepare(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Material:
-    """Open the recording and name the model, or make them in the folder where they are empty.
+    """Open the recording, or simulate a drive in the folder where it is empty; name the model.
 
     seconds: to play, 0 for the default. seed: of the simulated drive. progress: told how many of
     its pictures are rendered, and how many there are.
@@ -79,28 +80,17 @@ def prepare(
         bag = str(path)
     recording = open_recording(bag)
     cameras = recorded_cameras(recording)
-    kind = ModelKind.OWN
-    if not model:
-        model, kind = _own_model(folder)
     length = (recording.end_ns - recording.start_ns) / 1e9
     seconds = min(seconds or LONGEST_SECONDS, length)
     return Material(
         recording=recording,
         cameras=cameras,
-        model=model,
-        kind=kind,
+        model=model or EMBEDDED_MODEL,
         seconds=seconds,
         frames=_played_frames(recording, cameras, seconds),
         seed=seed if simulated else None,
         truths=truths,
     )
-
-
-def _own_model(folder: Path) -> tuple[str, ModelKind]:
-    # Here, since it loads torch, which takes seconds.
-    from vila_ros.model.random_checkpoint import write_random_checkpoint
-
-    return str(write_random_checkpoint(folder / "random_checkpoint")), ModelKind.RANDOM
 
 
 def _played_frames(

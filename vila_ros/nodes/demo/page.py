@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vila_ros.errors import ErrorCode, VilaError
-from vila_ros.nodes.demo.material import Material
-from vila_ros.nodes.demo.model_note import note_on
+from vila_ros.nodes.demo.material import EMBEDDED_NOTE, Material
 from vila_ros.nodes.demo.page_style import STYLE
 from vila_ros.nodes.demo.pictures import small_pictures
 from vila_ros.nodes.demo.record import Answered, Described, FrameKey, Record
@@ -127,12 +126,12 @@ def _head(material: Material, record: Record) -> str:
             f'<span class="meter"><i style="width:{100 * record.right / record.known:.0f}%"></i>'
             "</span></p>"
         )
+    note = f'<p class="model">{escape(EMBEDDED_NOTE)}</p>' if material.embedded else ""
     return (
         "<header><h1>VILA on ROS 2</h1>"
         "<p>A recording was replayed through the perception node over DDS, and the node was asked "
         f"about what its camera saw.</p>{score}<dl>{shown}</dl>"
-        f'<p class="verdict">{escape(verdict(record))}</p>'
-        f'<p class="model">{escape(note_on(material.kind))}</p></header>\n'
+        f'<p class="verdict">{escape(verdict(record))}</p>{note}</header>\n'
     )
 
 

@@ -30,7 +30,6 @@ dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
 .verdict { margin-bottom: 8px; }
 .model { padding: 10px 14px; border-left: 3px solid var(--accent); background: var(--card);
   border-radius: 0 8px 8px 0; }
-.model:empty { display: none; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 10px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr));
   gap: 16px; align-items: start; }

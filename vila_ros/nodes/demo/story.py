@@ -14,19 +14,18 @@ from vila_ros.errors import DeadlineExceeded, EngineDown, VilaError
 from vila_ros.msg import SceneDescription
 from vila_ros.nodes.demo.client import Client, Event, Feedback, Outcome, engine_failure
 from vila_ros.nodes.demo.known import CLIP_FRAMES
-from vila_ros.nodes.demo.material import Material, ModelKind
-from vila_ros.nodes.demo.model_note import note_on
+from vila_ros.nodes.demo.material import EMBEDDED_NOTE, Material
 from vila_ros.nodes.demo.processes import Child
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.record import Record
 from vila_ros.nodes.demo.screen import Screen, verdict
 from vila_ros.perception.types import MessageKind
 
-# Models made for the demonstration answer at once; a real one may run on a CPU here.
-_LOAD_LIMIT = {ModelKind.EMBEDDED: 180.0, ModelKind.RANDOM: 180.0, ModelKind.OWN: 3600.0}
-_DEADLINE = {ModelKind.EMBEDDED: 30.0, ModelKind.RANDOM: 30.0, ModelKind.OWN: 600.0}
+# The embedded model answers at once; a real one may run on a CPU here.
+_LOAD_LIMIT = {True: 300.0, False: 3600.0}
+_DEADLINE = {True: 60.0, False: 600.0}
 _FRAMES_BEFORE_ASKING = 8
-_STILL = 10.0  # seconds without a frame after which something is wrong
+_STILL = 60.0  # seconds without a frame after which something is wrong
 
 
 class ChildDied(VilaError):
@@ -97,15 +96,18 @@ class _Show:
         self._node, self._player = children
         self._material = material
         self._record = record
-        self._deadline = _DEADLINE[material.kind]
+        self._deadline = _DEADLINE[material.embedded]
         self._began = time.monotonic()
 
     def await_frames(self) -> None:
         """Until the node has frames to be asked about."""
         until = time.monotonic() + _STILL
         wanted = min(_FRAMES_BEFORE_ASKING, len(self._material.frames))
-        while self._held() < wanted:
-            if time.monotonic() > until:
+        seen = 0
+        while (held := self._held()) < wanted:
+            if held > seen:
+                seen, until = held, time.monotonic() + _STILL
+            elif time.monotonic() > until:
                 camera = self._material.cameras[0].name
                 said = self._client.part(f"cameras/{camera}").message
                 raise EngineDown(f"No frame reaches the node: {said or 'it reports nothing'}.")
@@ -196,11 +198,9 @@ def _introduce(screen: Screen, material: Material) -> None:
         count = sum(name == camera.name for name, _ in material.frames)
         label = "" if number else "cameras"
         screen.entry(label, f"{camera.name:8} {camera.topic}, {count} frames")
-    if material.kind is not ModelKind.RANDOM:
-        screen.entry("model", material.model)
-    if note := note_on(material.kind):
-        label = "model" if material.kind is ModelKind.RANDOM else ""
-        screen.entry(label, note, "33")
+    screen.entry("model", material.model)
+    if material.embedded:
+        screen.entry("", EMBEDDED_NOTE, "33")
 
 
 def _node_arguments(material: Material, folder: Path) -> list[str]:
@@ -215,7 +215,7 @@ def _node_arguments(material: Material, folder: Path) -> list[str]:
             "ros__parameters": {
                 "description": description,
                 "diagnostics": {"period": 0.25},
-                "query": {"max_deadline": _DEADLINE[material.kind]},
+                "query": {"max_deadline": _DEADLINE[material.embedded]},
                 # A slow model asks about what was seen a while ago.
                 "buffer": {"seconds": material.seconds + 60.0},
             }
@@ -233,13 +233,13 @@ def _player_arguments(material: Material) -> list[str]:
     topics = [camera.topic for camera in material.cameras]
     recording = str(material.recording.path.absolute())
     seconds = str(material.seconds)
-    return ["play", recording, "--duration", seconds, "--wait", "20", "--topics", *topics]
+    return ["play", recording, "--duration", seconds, "--wait", "60", "--topics", *topics]
 
 
 def _await_engine(screen: Screen, client: Client, node: Child, material: Material) -> None:
     """Wait until the model is loaded and the node's action and service are there."""
     began = time.monotonic()
-    limit = _LOAD_LIMIT[material.kind]
+    limit = _LOAD_LIMIT[material.embedded]
     while True:
         _check(node)
         waited = time.monotonic() - began
@@ -276,8 +276,5 @@ def _conclude(screen: Screen, material: Material, record: Record) -> None:
     if record.known:
         text = f"  {record.right} of {record.known} answers say what is true of this drive"
         screen.line(screen.color(text, "1"))
-    if material.kind is ModelKind.OWN:
-        return
-    if material.kind is ModelKind.RANDOM:
-        screen.line("  The model has random weights, so what it said was noise.")
-    screen.line("  Your own: make demo MODEL=<VILA checkpoint> BAG=<recording>; see README.md")
+    if material.embedded:
+        screen.line("  Your own: make demo MODEL=<VILA checkpoint> BAG=<recording>; see README.md")

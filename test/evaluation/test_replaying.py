@@ -39,12 +39,7 @@ def test_the_terminal_shows_what_is_said_when(drives, capsys):
     assert replay(*drives, "--window", "500ms", "--camera", "front") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{drives[0]}:"
-    assert [line.split("  ")[0].strip() for line in lines[1:5]] == [
-        "0.0 s",
-        "1.0 s",
-        "2.0 s",
-        "3.0 s",
-    ]
+    assert [line[:10].strip() for line in lines[1:5]] == ["0.0 s", "1.0 s", "2.0 s", "3.0 s"]
     assert lines[1].startswith("     0.0 s  1 images, mean ")
     assert lines[2].startswith("     1.0 s  3 images, mean ")
 
@@ -99,12 +94,9 @@ def test_an_answer_that_fails_is_told_and_the_rest_goes_on(drives, tmp_path, cap
         (["--workers", "2"], "--workers and --ray need --out"),
         (["--start", "1h"], "no frame to describe between --start and the end"),
         (["--frame-rate", "0"], "The frame rate 0.0 is outside of (0, 1000] Hz"),
-        (["--max-frames", "0"], "no"),
     ],
 )
 def test_wrong_arguments_are_one_line(drives, capsys, arguments, says):
-    if arguments == ["--max-frames", "0"]:
-        return  # zero is the default of the node as well
     given = ["replay", str(drives[0]), "--runtime", SEEING, "--model", "see", *arguments]
     assert main(given) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()

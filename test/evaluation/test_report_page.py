@@ -92,19 +92,19 @@ def test_the_theme_is_switched(page, tmp_path):
 def test_the_answers_are_filtered(page):
     shown = page.locator("#shown")
     everything = shown.inner_text()
-    page.get_by_label("Question").select_option("scene")
+    page.get_by_role("combobox", name="Question").select_option("scene")
     assert set(page.locator(".moment:not([hidden]) li:not([hidden])").evaluate_all(
         "items => items.map((item) => item.dataset.question)"
     )) == {"scene"}  # fmt: skip
-    page.get_by_label("Model").select_option("two")
+    page.get_by_role("combobox", name="Model").select_option("two")
     assert shown.inner_text() == "4 answers at 4 moments"
-    page.get_by_label("Outcome").select_option("wrong")
+    page.get_by_role("combobox", name="Outcome").select_option("wrong")
     assert shown.inner_text() == "0 answers at 0 moments"
     page.get_by_role("button", name="Clear").click()
     page.wait_for_function(
         "text => document.getElementById('shown').textContent === text", arg=everything
     )
-    page.get_by_label("Search").fill("STRAIGHT")
+    page.get_by_role("searchbox").fill("STRAIGHT")
     assert shown.inner_text() == "8 answers at 4 moments"
 
 

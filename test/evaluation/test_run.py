@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -187,18 +188,19 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_count(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("/speed", "/sped"), r"q.yaml:19: 'DRIVE' has no topic '/sped'; it has /front"),
-        (("kind=person", "kimd=person"), r"q.yaml:12: the path .* there is no 'kimd'"),
-        (("cameras: front", "cameras: rear"), "'DRIVE' has no camera 'rear'; it has front (/front"),
+        (("/speed", "/sped"), r"q.yaml:16: 'DRIVE' has no topic '/sped'; it has /front"),
+        (("kind=person", "kimd=person"), r"q.yaml:11: the path .* there is no 'kimd'"),
+        (
+            ("cameras: front", "cameras: rear"),
+            "'DRIVE' has no camera 'rear'; it has front \\(/front",
+        ),
     ],
 )
 def test_what_does_not_fit_the_recording_is_said(drives, questions, tmp_path, capsys, change, says):
     questions.write_text(QUESTIONS.replace(*change))
     assert evaluate(drives[:1], questions, tmp_path / "out", "--model", "see") == 1
     error = capsys.readouterr().err.replace(str(drives[0]), "DRIVE")
-    import re
-
-    assert re.search(says.replace("(", r"\(").replace("/front", "/front"), error), error
+    assert re.search(says, error), error
     assert not (tmp_path / "out" / "results.json").exists()
 
 

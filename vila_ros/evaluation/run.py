@@ -107,7 +107,7 @@ def evaluate(
             tasks, WORK, output.ledger, workers=workers, ray=ray, progress=progress
         ):
             run.take(result)
-        if tasks and not gathered.answers and gathered.unreadable:
+        if not gathered.answers and gathered.unreadable:
             return Evaluated(None, gathered.unreadable, gathered.warnings, False)
         results = Results.of(
             questions, run.spans, gathered.answers, gathered.engines, baseline

@@ -149,7 +149,7 @@ def _engine(args: argparse.Namespace, model: str) -> EngineSpec:
 def run(args: argparse.Namespace) -> int:
     """Mine and draft; 1 where something could not be read."""
     settings = settings_of(args)
-    with ProgressLine("s", "recordings scanned") as scan, ProgressLine("frames", "parts") as draft:
+    with ProgressLine("s", "scans") as scan, ProgressLine("candidates", "parts") as draft:
         lines = {"scan": scan, "draft": draft}
 
         def told(stage: str, progress: Progress) -> None:

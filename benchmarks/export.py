@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 WIDTH, HEIGHT = 1280, 720
-SLICE = 25.0  # seconds, so that there are tasks for all workers
+SLICE = 10.0  # seconds, so that there are tasks for all workers
 QUALITY = 95  # what OpenCV's imwrite and vila export take unless told
 TOPICS = {"jpeg": "/front/image_raw/compressed", "raw": "/front/image_raw"}
 TEMPLATE = """\
@@ -97,8 +97,8 @@ def run_export_way(bag: Path, out: Path, cores: int) -> int:
     template = out.with_suffix(".yaml")
     template.write_text(TEMPLATE)
     # JPEGs are copied by processes side by side, raw images encoded by threads of one.
-    workers = cores if bag.name != "raw" else 1
-    options = ExportOptions((bag,), "vila", template=template, slice=SLICE, threads=cores)
+    workers, threads = (1, cores) if bag.name == "raw" else (cores, 1)
+    options = ExportOptions((bag,), "vila", template=template, slice=SLICE, threads=threads)
     report = run_export(options, out, workers=workers)
     return report.statistics["frames_seen"]
 
@@ -145,7 +145,11 @@ def run_turbo_way(bag: Path, out: Path, cores: int) -> int:
 
 
 def run_tool_way(command: list[str]) -> int:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Programs of another environment must not find this one's libraries.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(
+        command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return int(os.environ["BENCHMARK_FRAMES"])
 
 

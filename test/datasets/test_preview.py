@@ -98,8 +98,9 @@ def test_every_filter_filters_and_clear_clears(page):
 def test_a_sample_opens_with_its_provenance_and_arrows_go_on(page):
     page.locator(".sample").nth(1).click()
     first = page.locator("#detail-title").inner_text()
-    rows = dict(zip(page.locator("#detail td:first-child").all_inner_texts(),
-                    page.locator("#detail td:last-child").all_inner_texts(), strict=True))  # fmt: skip
+    names = page.locator("#detail td:first-child").all_inner_texts()
+    values = page.locator("#detail td:last-child").all_inner_texts()
+    rows = dict(zip(names, values, strict=True))
     assert rows["recording"] == "drive"
     assert rows["topic"] in (FRONT, REAR)
     assert rows["file"].startswith("media/drive/0000/")

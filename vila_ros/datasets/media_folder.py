@@ -54,8 +54,8 @@ class ExportFailed(VilaError):
 class MediaFolder:
     """Writes frames below a folder as CAMERA/STAMP.jpg.
 
-    place: the folder's later place relative to the export's. threads: for encoding; copies are made
-    in the caller's. At most twice as many raw frames as threads are in memory.
+    place: the folder's later place relative to the export's. threads: for encoding, 1 does it in
+    the caller's, as copies are made. At most twice as many raw frames as threads are in memory.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class MediaFolder:
         # Plain strings: pathlib's cost more than a copy does.
         self._folder, self._place, self._recording = str(folder), place, recording
         self._encoding = encoding
+        # With one thread the caller's is the best: what it read is still in its cache.
+        self._alone = threads == 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vila-encode")
         self._room = BoundedSemaphore(2 * threads)
         self._known: dict[tuple[str, int], Later] = {}
@@ -81,7 +83,9 @@ class MediaFolder:
         if camera.name not in self._cameras:
             _checked(lambda: os.makedirs(f"{self._folder}/{camera.name}", exist_ok=True))
             self._cameras.add(camera.name)
-        if frame.kind is MessageKind.COMPRESSED_IMAGE and not self._encoding.hook:
+        if self._alone or (
+            frame.kind is MessageKind.COMPRESSED_IMAGE and not self._encoding.hook
+        ):
             future: Later = Written(self._write(camera, frame, recorded_ns))
         else:
             self._room.acquire()

@@ -27,7 +27,7 @@ from vila_ros.datasets.split import SplitRule
 from vila_ros.perception.image_files import decode_file
 
 KEY = "observation.images.front"
-STATE = LeRobotOptions(state=("speed",), task="Drive around the yard.")
+STATE = LeRobotOptions(state=("speed",), action=("speed",), task="Drive around the yard.")
 WHOLE = SplitRule(val=0)
 
 
@@ -70,7 +70,7 @@ def test_info_describes_what_is_there(exported):
     assert info["total_episodes"] == len(found)
     assert info["total_frames"] == sum(episode["length"] for episode in found)
     assert set(info["features"]) == {
-        KEY, "observation.images.rear", "observation.state", "language_events", "timestamp",
+        KEY, "observation.images.rear", "observation.state", "action", "language_events", "timestamp",
         "frame_index", "episode_index", "index", "task_index", "stamp_ns",
     }  # fmt: skip
     assert info["features"][KEY]["shape"] == [32, 48, 3]
@@ -119,7 +119,7 @@ def test_state_and_questions_belong_to_their_frames(exported):
         begin = START_NS + {"one": 0, "two": 1}[episode["recording"]] * 10**13
         for row in data(exported, episode).to_pylist():
             speed = (row["stamp_ns"] - begin) / TENTH / 2
-            assert row["observation.state"] == [pytest.approx(speed)]
+            assert row["observation.state"] == row["action"] == [pytest.approx(speed)]
             if not row["language_events"]:
                 continue
             events += 1

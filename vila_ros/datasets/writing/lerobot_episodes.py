@@ -115,7 +115,7 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
     samples = list(first_pass.samples())
     fps = options["fps"] or _rate(next(iter(tracks.values())))
     names = {STATE: options["state"], ACTION: options["action"]}
-    needed = [name for group in names.values() for name in group]
+    needed = list(dict.fromkeys(name for group in names.values() for name in group))
     episodes = _episodes(task, list(tracks.values()), fps, first_pass.values, needed)
     placed = _placed(samples, episodes, list(tracks.values()))
     lost = len(samples) - len(placed)

@@ -237,5 +237,3 @@ def _empty_batch() -> TrainingBatch:
     nothing = torch.zeros(2, dtype=torch.int64).numpy()
     return TrainingBatch(collate([[single(EncodedExample(nothing, nothing - 100))]]))
 
-
-__all__ = ["Interrupted", "Interruption", "LoopSettings", "train_stage"]

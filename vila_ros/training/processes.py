@@ -48,6 +48,7 @@ class Processes:
         self.precision = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._shard = shard and self.world > 1
         self._wrapped: Any = None
+        self._tied: frozenset[str] = frozenset()
 
     @property
     def first(self) -> bool:
@@ -56,6 +57,9 @@ class Processes:
 
     def wrap(self, model: VilaForTraining) -> nn.Module:
         """The model as it is called in training."""
+        once = {name for name, _ in model.named_parameters()}
+        every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        self._tied = frozenset(every - once)
         if self._shard:
             model.to(self.device)
             self._wrapped = _shard(model, self.device, self.world, self.precision)
@@ -88,12 +92,13 @@ class Processes:
         self._accelerator.wait_for_everyone()
 
     def learnt_state(self) -> dict[str, torch.Tensor]:
-        """The tuned parameters by name, whole, on the CPU of the first process."""
+        """The tuned parameters by name, whole, on the CPU of the first process; one that has two
+        names under its first."""
         options = StateDictOptions(
             full_state_dict=True, cpu_offload=True, ignore_frozen_params=True
         )
         state: dict[str, Any] = get_model_state_dict(self._wrapped, options=options)
-        return {name: value.detach() for name, value in state.items()}
+        return {name: value.detach() for name, value in state.items() if name not in self._tied}
 
     def load_learnt_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Put learnt_state back; every process has it."""

@@ -142,4 +142,3 @@ def read_steps(
 @lru_cache(maxsize=2)
 def _shuffled(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(samples)
-

@@ -86,12 +86,13 @@ def finetune(
 
     Every process of a run calls it; the first one writes and speaks. Raises VilaError.
     """
-    check_free(request.out)
     processes = Processes(request.device, request.shard, request.precision)
     folder = RunFolder(request.out, request.settings())
     try:
-        if processes.first and folder.open():
-            say(f"going on with the run in {folder.path}")
+        if processes.first:
+            check_free(request.out)
+            if folder.open():
+                say(f"going on with the run in {folder.path}")
         processes.wait()
         _prepare(request, folder, processes, say)
         notes = [
@@ -191,9 +192,11 @@ def _run_stage(
             if lora is not None:
                 learnt = _merged(fresh, learnt, lora, part, str(request.base), seed)
             write_checkpoint(fresh, learnt, part)
+        folder.slim(stage.name)
     processes.wait()
     if processes.first and len(held_out):
-        model = VilaForTraining(load_vila(made), ["projector"])
+        learned = load_vila(made, dtype=request.precision, conversation=request.conversation)
+        model = VilaForTraining(learned, ["projector"])
         scores("after")
     processes.wait()
     return _note(stage, folder, data_notes, lora)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ from torch.distributed.checkpoint.state_dict import (
 from vila_ros.errors import InvalidRequest, Unsupported
 from vila_ros.training.model import VilaForTraining
 
+# The first process looks through the data and writes files while the others wait for it. One that
+# dies is noticed by torchrun at once.
+PATIENCE = timedelta(hours=24)
+
 
 class Processes:
     """The processes of a run; this one is `rank` of `world`.
@@ -35,13 +40,16 @@ class Processes:
     """
 
     def __init__(self, device: str = "cpu", shard: bool = False, precision: str = "float32"):
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
 
         if device not in ("cpu", "cuda"):
             raise InvalidRequest(f"device {device!r} is unknown; use cpu or cuda")
         if device == "cuda" and not torch.cuda.is_available():
             raise Unsupported("device cuda was asked for, torch sees no CUDA GPU; use cpu")
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        patience = InitProcessGroupKwargs(timeout=PATIENCE)
+        self._accelerator = Accelerator(
+            cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[patience]
+        )
         self.device = self._accelerator.device
         self.rank = self._accelerator.process_index
         self.world = self._accelerator.num_processes
@@ -66,6 +74,11 @@ class Processes:
         else:
             self._wrapped = self._accelerator.prepare(model)
         return self._wrapped
+
+    def release(self) -> None:
+        """Let go of the wrapped model, so that its memory is free for the next."""
+        self._wrapped = None
+        self._accelerator.free_memory()
 
     @contextmanager
     def computing(self, synchronize: bool) -> Iterator[None]:

@@ -136,6 +136,12 @@ class RunFolder:
             ) from error
         return SavedState(progress, model, optimizer)
 
+    def slim(self, stage: str) -> None:
+        """Keep of a complete stage's state how it went alone."""
+        for state in self._states(stage):
+            for name in ("optimizer.pt", "model.safetensors"):
+                (state / name).unlink(missing_ok=True)
+
     def progress(self, stage: str) -> Progress | None:
         """How far a stage has come, from its newest state alone."""
         states = self._states(stage)

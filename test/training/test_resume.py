@@ -115,7 +115,15 @@ def test_a_state_is_whole_or_not_there(tmp_path: Path):
         folder.load("sft")
 
 
-def test_other_settings_are_refused(tmp_path: Path):
-    RunFolder(tmp_path / "out", {"seed": 1, "lora": None}).open()
-    with pytest.raises(InvalidRequest, match="unfinished run with seed 1, not 2"):
-        RunFolder(tmp_path / "out", {"seed": 2, "lora": None}).open()
+def test_other_settings_are_refused_once_something_is_learnt(tmp_path: Path):
+    first = RunFolder(tmp_path / "out", {"seed": 1, "lora": None})
+    assert not first.open()
+    first.remember("data", {"sft": {}})
+    assert not first.open(), "nothing is learnt yet"
+    assert first.recall("data") is not None, "but the data need not be looked through again"
+    second = RunFolder(tmp_path / "out", {"seed": 2, "lora": None})
+    assert not second.open()
+    assert second.recall("data") is None, "other settings begin anew"
+    second.save("sft", state(1))
+    with pytest.raises(InvalidRequest, match="unfinished run with seed 2, not 1"):
+        first.open()

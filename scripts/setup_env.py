@@ -274,18 +274,19 @@ def write_activation(ros_distro: str) -> None:
 
 
 def built_from() -> list[object]:
-    """Everything whose change needs a new colcon build: interfaces, CMake, and the set of files.
+    """Everything whose change needs a new colcon build: interfaces, CMake, C, the set of files.
 
     The contents of Python, launch and configuration files are linked, so only their names count.
     """
     parts: list[object] = [str(ROOT), ROOT / "CMakeLists.txt", ROOT / "package.xml"]
     for folder in ("msg", "srv", "action"):
         parts += sorted((ROOT / folder).iterdir())
+    parts += sorted((ROOT / "vila_ros" / "quantization" / "native").iterdir())
     names = [
         str(path.relative_to(ROOT))
         for folder in ("vila_ros", "launch", "config", "models")
         for path in sorted((ROOT / folder).rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix != ".so" and "__pycache__" not in path.parts
     ]
     return [*parts, names]
 

@@ -17,7 +17,7 @@ from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.page import PageNotWritten, write_page
 from vila_ros.nodes.demo.questions import WRONG_CAMERA, DemoQuestion
 from vila_ros.nodes.demo.record import Record
-from vila_ros.nodes.recorded_cameras import recorded_cameras
+from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.srv import Query
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"

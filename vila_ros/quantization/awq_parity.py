@@ -103,7 +103,9 @@ class AwqGolden:
             logits.append(self._logits("awq"))
             if self._path("packed_tinychat_v2").is_file():
                 logits.append(self._half_scales())
-        yield FileReport(self._path("io"), tuple(check for check in logits if check))
+        compared = tuple(check for check in logits if check)
+        if compared:
+            yield FileReport(self._path("io"), compared)
 
     # The search
 

@@ -313,7 +313,7 @@ def _to_gemm(q: torch.Tensor) -> torch.Tensor:
 def _from_tinychat(words: torch.Tensor) -> torch.Tensor:
     """int16 [out/4, in] -> uint8 [out, in]; see _to_tinychat."""
     quarter, columns = words.shape
-    pairs = words.contiguous().view(torch.uint8).view(quarter, columns, 2)
+    pairs = words.reshape(-1).view(torch.uint8).view(quarter, columns, 2)
     nibbles = torch.stack([pairs & 15, pairs >> 4], dim=-1).flatten(2)  # [R, in, u]
     parts = nibbles.view(quarter, columns // 64, 4, 2, 8, 4)  # R, C, a, b, c, u
     return parts.permute(0, 2, 1, 3, 5, 4).reshape(quarter * 4, columns)
@@ -328,7 +328,7 @@ def _to_tinychat(q: torch.Tensor) -> torch.Tensor:
     parts = q.view(rows // 4, 4, columns // 64, 2, 4, 8).permute(0, 2, 1, 3, 5, 4)
     nibbles = parts.reshape(rows // 4, columns, 4)
     pairs = nibbles[:, :, 0::2] | (nibbles[:, :, 1::2] << 4)
-    return pairs.contiguous().view(torch.int16).view(rows // 4, columns)
+    return pairs.reshape(-1).view(torch.int16).view(rows // 4, columns)
 
 
 def _given(layer: str, tensors: Tensors, suffix: str) -> torch.Tensor:

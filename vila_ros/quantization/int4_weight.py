@@ -89,10 +89,10 @@ class Int4Weight:
 def pack_nibbles(q: torch.Tensor) -> torch.Tensor:
     """uint8 [rows, n], 0 to 15, n a multiple of 8 -> int32 [rows, n / 8], the first one lowest."""
     pairs = q[:, 0::2] | (q[:, 1::2] << 4)
-    return pairs.contiguous().view(torch.int32)
+    return pairs.reshape(-1).view(torch.int32).view(len(q), -1)
 
 
 def unpack_nibbles(packed: torch.Tensor) -> torch.Tensor:
     """int32 [rows, n] -> uint8 [rows, 8 n]."""
-    pairs = packed.contiguous().view(torch.uint8)
+    pairs = packed.reshape(-1).view(torch.uint8).view(len(packed), -1)
     return torch.stack([pairs & 15, pairs >> 4], dim=-1).flatten(1)

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from builtin_interfaces.msg import Time
 
+from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.synthetic_drive import FRAME_ID, START_NS, write_drive
 from vila_ros.errors import ErrorCode
@@ -17,7 +18,6 @@ from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.page import PageNotWritten, write_page
 from vila_ros.nodes.demo.questions import WRONG_CAMERA, DemoQuestion
 from vila_ros.nodes.demo.record import Record
-from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.srv import Query
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"

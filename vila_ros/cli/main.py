@@ -17,6 +17,7 @@ from vila_ros.errors import VilaError
 VERBS = {
     "serve": ("vila_ros.nodes.serve", "run the perception node without launch_ros"),
     "play": ("vila_ros.nodes.play", "publish a recording's cameras over ROS 2"),
+    "simulate": ("vila_ros.cli.simulate", "record a rendered drive whose truth is known"),
     "replay": ("vila_ros.cli.replay", "describe recordings as the robot would have"),
     "describe": ("vila_ros.cli.describe", "ask one question about images"),
     "chat": ("vila_ros.cli.chat", "talk to a model about images"),

@@ -43,6 +43,7 @@ const saving = new Saving({
     if (candidate?.id !== id) return;
     candidate.review = review;
     showVerdict();
+    form.renderHistory();
   },
   conflict: (message) => {
     byId("conflict").hidden = false;

@@ -149,7 +149,7 @@ class _FolderRun:
 
     def plan(self, named: Mapping[str, Path]) -> list[Task]:
         """The tasks: slices of each recording."""
-        tasks = []
+        tasks: list[Task] = []
         for name, path in named.items():
             try:
                 whole = replay_plan(path, self._settings)

@@ -50,7 +50,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     [
         (KIND, {**PARAMETERS, "every": 3}, r"another run: every was 2.0, now it is 3\. Name"),
         (KIND, {"bag": "drive"}, r'cameras was \["front", "rear"\], now it is absent; every was'),
-        ("vila evaluate", PARAMETERS, "of vila export, this is vila evaluate"),
+        ("vila evaluate", PARAMETERS, "it is of vila export, this is vila evaluate"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(tmp_path, kind, parameters, says):
@@ -60,6 +60,33 @@ def test_a_folder_of_another_run_is_refused(tmp_path, kind, parameters, says):
     with pytest.raises(UnusableFolder, match=says), OutputFolder(tmp_path, kind, parameters):
         pass
     assert snapshot(tmp_path) == before
+
+
+def test_what_differs_is_told_where_it_stands(tmp_path):
+    first = {"recordings": {"a": {"bytes": 1}, "b": {"bytes": 2}}, "questions": "x: 1\ny: 2\n"}
+    second = {"recordings": {"a": {"bytes": 1}, "c": {"bytes": 2}}, "questions": "x: 1\ny: 3\n"}
+    with OutputFolder(tmp_path, KIND, first):
+        pass
+    with (
+        pytest.raises(
+            UnusableFolder,
+            match=r"line 2 of questions was \"y: 2\", now it is \"y: 3\"; "
+            r"recordings.b was {\"bytes\": 2}, now it is absent; recordings.c was absent",
+        ),
+        OutputFolder(tmp_path, KIND, second),
+    ):
+        pass
+
+
+def test_another_version_is_another_run(tmp_path, monkeypatch):
+    with OutputFolder(tmp_path, KIND, PARAMETERS):
+        pass
+    monkeypatch.setattr("vila_ros.fleet.output_folder.__version__", "9.9")
+    with (
+        pytest.raises(UnusableFolder, match=r"version was \d.*, now it is 9.9"),
+        OutputFolder(tmp_path, KIND, PARAMETERS),
+    ):
+        pass
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

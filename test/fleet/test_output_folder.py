@@ -12,7 +12,7 @@ import pytest
 
 from vila_ros.errors import InvalidRequest, UnusableFolder
 from vila_ros.fleet import files as files_module
-from vila_ros.fleet.output_folder import OutputFolder, recording_identity
+from vila_ros.fleet.output_folder import OutputFolder, model_identity, recording_identity
 
 KIND = "vila export"
 PARAMETERS = {"bag": "drive", "every": 2.0, "cameras": ("front", "rear")}
@@ -163,6 +163,18 @@ def test_a_tasks_files_are_moved_into_place(tmp_path):
         output.adopt(part, "kept")
     assert snapshot(tmp_path / "out" / "kept") == {str(tmp_path / "out" / "kept" / "one"): b"new"}
     assert not part.exists()
+
+
+def test_a_model_that_was_trained_anew_is_another(tmp_path):
+    (tmp_path / "weights").write_bytes(b"old")
+    before = model_identity(str(tmp_path))
+    assert model_identity(str(tmp_path)) == before
+    (tmp_path / "weights").write_bytes(b"new")
+    os.utime(tmp_path / "weights", ns=(1, 1))
+    assert model_identity(str(tmp_path)) != before
+    assert model_identity("Efficient-Large-Model/VILA1.5-3b") == {
+        "name": "Efficient-Large-Model/VILA1.5-3b"
+    }
 
 
 def test_parameters_are_json(tmp_path):

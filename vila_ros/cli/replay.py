@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import unicodedata
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidRequest("--workers and --ray need --out, a folder for what they make.")
         return _replay_to_terminal(args.recordings, settings)
     several = len(args.recordings) > 1
+    logging.getLogger("vila_ros.bags").setLevel(logging.ERROR)  # warnings are told at the end
     with ProgressLine("recorded s", "parts") as line:
 
         def tell(described: Described) -> None:
@@ -135,7 +137,7 @@ def _replay_to_terminal(paths: list[Path], settings: ReplaySettings) -> int:
                 said = error.message if error else ""
                 _print(Described("", seconds, asked.answer.text, said), several=False)
             recorded += (asker.plan.end_ns - asker.plan.start_ns) / 1e9
-            for warning in [*asker.warnings, *asker.replay.dropped()]:
+            for warning in asker.replay.dropped():
                 print(f"  {warning}", file=sys.stderr)
     if not described and not failed:
         raise InvalidRequest("There was no frame to describe between --start and the end.")

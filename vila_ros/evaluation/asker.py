@@ -33,7 +33,6 @@ class Asker:
 
     def __init__(self, plan: AskPlan) -> None:
         self.plan = plan
-        self.warnings: list[str] = []
         self.recording = open_recording(plan.path, frame_rate=plan.frame_rate)
         cameras = chosen_cameras(self.recording, plan.questions)
         defaults = PerceiverDefaults(deadline=_DEADLINE)

@@ -12,6 +12,7 @@ run made is the rest and is the same bytes wherever it was made:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -167,6 +168,21 @@ def recording_identity(path: Path) -> dict[str, Any]:
     """
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return {"path": str(path.absolute()), "bytes": sum(each.stat().st_size for each in files)}
+
+
+def model_identity(model: str) -> dict[str, Any]:
+    """What tells a model from another of the same name: of a folder, its files' sizes and times,
+    for a model that was trained anew is as large as before. A hub id stands for itself."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return {"name": model}
+    files = sorted(
+        (str(each.relative_to(folder)), each.stat().st_size, each.stat().st_mtime_ns)
+        for each in folder.rglob("*")
+        if each.is_file()
+    )
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    return {"name": str(folder.absolute()), "files": digest[:16]}
 
 
 def _differences(name: str, before: Any, now: Any) -> Iterator[str]:

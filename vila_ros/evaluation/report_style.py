@@ -68,7 +68,7 @@ p { margin: .3rem 0 .8rem; max-width: 78ch; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .38rem .9rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: baseline; }
 th { font-weight: 600; color: var(--soft); font-size: .82rem; white-space: nowrap; }
-td.number, th.number { text-align: right; }
+td.number, th.number { text-align: right; white-space: nowrap; }
 tbody tr:last-child > * { border-bottom: 0; }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em; background: var(--c); }
 .good { color: var(--good); } .bad { color: var(--bad); }

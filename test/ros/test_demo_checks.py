@@ -11,6 +11,7 @@ import pytest
 from builtin_interfaces.msg import Time
 
 from vila_ros.bags.compressed_image import COMPRESSED_IMAGE, serialize_compressed_image
+from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, FRAME_ID, START_NS, write_drive
 from vila_ros.bags.writer import BagWriter
@@ -19,7 +20,6 @@ from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.screen import Screen, plain
-from vila_ros.nodes.recorded_cameras import recorded_cameras
 from vila_ros.srv import Query
 
 

@@ -19,6 +19,8 @@ VERBS = {
     "play": ("vila_ros.nodes.play", "publish a recording's cameras over ROS 2"),
     "describe": ("vila_ros.cli.describe", "ask one question about images"),
     "chat": ("vila_ros.cli.chat", "talk to a model about images"),
+    "replay": ("vila_ros.cli.replay", "describe recordings as the robot would have"),
+    "evaluate": ("vila_ros.cli.evaluate", "score a model's answers along recordings"),
     "annotate": ("vila_ros.cli.annotate", "find moments worth a look and draft annotations"),
     "review": ("vila_ros.cli.review", "accept, correct or reject drafted annotations"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),

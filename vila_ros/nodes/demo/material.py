@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vila_ros.bags.recorded_cameras import RecordedCamera, recorded_cameras
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.bags.synthetic_drive import write_drive
 from vila_ros.errors import InvalidRequest
-from vila_ros.nodes.recorded_cameras import RecordedCamera, recorded_cameras
 from vila_ros.perception.cdr import read_header
 from vila_ros.perception.types import RefusedImage
 

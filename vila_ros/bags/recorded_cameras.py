@@ -1,18 +1,19 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cameras a recording has, for a node that is to watch them. Imports no ROS."""
+"""Which cameras a recording has, by the names that the node calls them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from vila_ros.bags.recording import Recording
+from vila_ros.bags.types import Recording
 from vila_ros.errors import InvalidRequest
-from vila_ros.nodes.settings import CAMERA_NAME
 from vila_ros.perception.types import MessageKind
 
 MAX_CAMERAS = 8
+CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+"""What a camera may be called, as in the node's parameters (a test holds them equal)."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from launch.substitutions import (
 from launch_ros.actions import SetParameter
 from launch_ros.substitutions import ExecutableInPackage
 
-from vila_ros.bags.recording import open_recording
 from vila_ros.bags.recorded_cameras import recorded_cameras
+from vila_ros.bags.recording import open_recording
 
 PLAYER_ARGUMENTS = (
     ("bag", None, "rosbag2 folder, .mcap, .db3, folder of images, video or donkeycar tub"),

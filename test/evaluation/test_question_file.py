@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from vila_ros.errors import InvalidRequest
 from vila_ros.evaluation.plan import AskPlan, Schedule, plan_from
 from vila_ros.evaluation.question_file import read_question_file
 from vila_ros.evaluation.run import planned_questions
+from vila_ros.evaluation.types import KINDS
 from vila_ros.perception.types import Sampling
 
 
@@ -46,6 +49,17 @@ def test_a_file_of_all_kinds(read):
     assert by_id["speed"].expect.sources[""].bins.choice(9.99) == "slow"
     assert by_id["weather"].schedule == Schedule(at=(0.4, 2.0))
     assert json.loads(by_id["scene"].fields["json_schema"])["required"] == ["road"]
+
+
+def test_the_documentations_example_is_one(tmp_path):
+    text = (Path(__file__).parent.parent.parent / "docs" / "evaluation.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "q.yaml").write_text(example)
+    (tmp_path / "scene.json").write_text('{"type": "object"}')
+    file = read_question_file(tmp_path / "q.yaml")
+    assert len(file.questions) == 7
+    assert {question.expect.kind for question in file.questions} == set(KINDS)
+    assert len(file.thresholds) == 5
 
 
 def test_labels_are_asked_of_their_recording_alone(read):

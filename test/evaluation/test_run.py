@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from test.evaluation.conftest import QUESTIONS
@@ -202,6 +204,37 @@ def test_what_does_not_fit_the_recording_is_said(drives, questions, tmp_path, ca
     error = capsys.readouterr().err.replace(str(drives[0]), "DRIVE")
     assert re.search(says, error), error
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_truncated_recording_is_asked_as_far_as_it_goes(drives, questions, tmp_path, capsys):
+    """As a recorder that lost power leaves it."""
+    whole = next(drives[0].glob("*.mcap")).read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    assert evaluate([cut], questions, out, "--model", "see") == 0
+    assert 0 < results(out)["metrics"]["see"]["stop_sign"]["asked"] < 4
+    (note,) = [note for note in results(out)["notes"] if "can be read" in note]
+    assert note.startswith("cut: cut.mcap: its end is missing;")
+    assert "can be read, up to byte" in capsys.readouterr().err
+
+
+def test_pictures_of_several_sizes_are_one_recording(questions, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, side in enumerate((32, 64, 48, 640)):
+        pixels = np.full((side, side * 2, 3), 10 * number, np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    questions.write_text(
+        "questions: [{id: a, ask: what, every: 1s, max_frames: 4, text: '1 images, mean 0'}]"
+    )
+    out = tmp_path / "out"
+    assert evaluate([folder], questions, out, "--model", "see", "--frame-rate", "1") == 0
+    rows = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in rows] == [
+        "1 images, mean 0", "2 images, mean 5", "3 images, mean 10", "4 images, mean 15",
+    ]  # fmt: skip
+    assert not any(row["error"] for row in rows)
 
 
 def test_wrong_arguments_are_one_line(drives, questions, tmp_path, capsys):

@@ -111,7 +111,7 @@ def _card(
     frame = next((each.frame for each in answers if each.frame), "")
     jpeg = picture(first.recording, frame) if frame else None
     if jpeg is None:
-        shown = "<div class='none'>no picture</div>"
+        shown = "<span class='none'>no picture</span>"
     else:
         data = base64.b64encode(jpeg).decode()
         alt = html.escape(f"{frame.split('@')[0]} camera, {title}", quote=True)

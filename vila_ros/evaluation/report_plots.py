@@ -185,9 +185,10 @@ def series_plot(
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in truth))
     parts.append(f'<polyline class="truth" points="{path}"/>')
     for index, (name, points) in enumerate(models.items()):
+        radius = 3.0 + 1.4 * (len(models) - 1 - index)  # equal answers show as rings
         for time, value in points:
             x, y = place(time, value)
-            parts.append(dot(x, y, colour(index), f"{name}: {value:g} at {time:g} s", 3.2))
+            parts.append(dot(x, y, colour(index), f"{name}: {value:g} at {time:g} s", radius))
     return svg(width, height, "Answers over time against what is true", parts)
 
 
@@ -260,7 +261,7 @@ def _ticks(low: float, high: float) -> list[float]:
     """Round numbers around a range, some four of them (P. S. Heckbert, Graphics Gems, 1990)."""
     rough = max(high - low, 1e-9, abs(high) * 1e-9) / 3
     power = 10.0 ** math.floor(math.log10(rough))
-    step = power * next(each for each in (1, 2, 5, 10) if each * power >= rough * 0.999)
+    step = power * next(each for each in (1, 2, 2.5, 5, 10) if each * power >= rough * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(step * each, 10) for each in range(first, max(last, first + 1) + 1)]
 

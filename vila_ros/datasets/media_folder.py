@@ -83,9 +83,7 @@ class MediaFolder:
         if camera.name not in self._cameras:
             _checked(lambda: os.makedirs(f"{self._folder}/{camera.name}", exist_ok=True))
             self._cameras.add(camera.name)
-        if self._alone or (
-            frame.kind is MessageKind.COMPRESSED_IMAGE and not self._encoding.hook
-        ):
+        if self._alone or (frame.kind is MessageKind.COMPRESSED_IMAGE and not self._encoding.hook):
             future: Later = Written(self._write(camera, frame, recorded_ns))
         else:
             self._room.acquire()

@@ -90,7 +90,9 @@ def export_slice(
     """
     recording = open_kept(task.path, task.rate)
     warnings_before = len(recording.warnings)
-    threads = _HOOK_THREADS if task.hook else task.threads or os.cpu_count() or 1
+    # The fleet tells workers that share a machine how many cores are theirs.
+    own = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
+    threads = _HOOK_THREADS if task.hook else task.threads or own
     media = MediaFolder(
         folder / MEDIA, task.place, task.name, Encoding(task.quality, task.hook), threads
     )

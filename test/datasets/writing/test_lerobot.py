@@ -20,6 +20,7 @@ from test.datasets.export_data import (
     TENTH,
     export,
     jpeg,
+    lines,
     write_recording,
 )
 from vila_ros.bags.compressed_image import serialize_compressed_image

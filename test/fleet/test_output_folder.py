@@ -12,7 +12,7 @@ import pytest
 
 from vila_ros.errors import InvalidRequest, UnusableFolder
 from vila_ros.fleet import files as files_module
-from vila_ros.fleet.output_folder import OutputFolder, recording_identity
+from vila_ros.fleet.output_folder import OutputFolder, model_identity, recording_identity
 
 KIND = "vila export"
 PARAMETERS = {"bag": "drive", "every": 2.0, "cameras": ("front", "rear")}
@@ -50,7 +50,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     [
         (KIND, {**PARAMETERS, "every": 3}, r"another run: every was 2.0, now it is 3\. Name"),
         (KIND, {"bag": "drive"}, r'cameras was \["front", "rear"\], now it is absent; every was'),
-        ("vila evaluate", PARAMETERS, "of vila export, this is vila evaluate"),
+        ("vila evaluate", PARAMETERS, "it is of vila export, this is vila evaluate"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(tmp_path, kind, parameters, says):
@@ -60,6 +60,33 @@ def test_a_folder_of_another_run_is_refused(tmp_path, kind, parameters, says):
     with pytest.raises(UnusableFolder, match=says), OutputFolder(tmp_path, kind, parameters):
         pass
     assert snapshot(tmp_path) == before
+
+
+def test_what_differs_is_told_where_it_stands(tmp_path):
+    first = {"recordings": {"a": {"bytes": 1}, "b": {"bytes": 2}}, "questions": "x: 1\ny: 2\n"}
+    second = {"recordings": {"a": {"bytes": 1}, "c": {"bytes": 2}}, "questions": "x: 1\ny: 3\n"}
+    with OutputFolder(tmp_path, KIND, first):
+        pass
+    with (
+        pytest.raises(
+            UnusableFolder,
+            match=r"line 2 of questions was \"y: 2\", now it is \"y: 3\"; "
+            r"recordings.b was {\"bytes\": 2}, now it is absent; recordings.c was absent",
+        ),
+        OutputFolder(tmp_path, KIND, second),
+    ):
+        pass
+
+
+def test_another_version_is_another_run(tmp_path, monkeypatch):
+    with OutputFolder(tmp_path, KIND, PARAMETERS):
+        pass
+    monkeypatch.setattr("vila_ros.fleet.output_folder.__version__", "9.9")
+    with (
+        pytest.raises(UnusableFolder, match=r"version was \d.*, now it is 9.9"),
+        OutputFolder(tmp_path, KIND, PARAMETERS),
+    ):
+        pass
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
@@ -136,6 +163,18 @@ def test_a_tasks_files_are_moved_into_place(tmp_path):
         output.adopt(part, "kept")
     assert snapshot(tmp_path / "out" / "kept") == {str(tmp_path / "out" / "kept" / "one"): b"new"}
     assert not part.exists()
+
+
+def test_a_model_that_was_trained_anew_is_another(tmp_path):
+    (tmp_path / "weights").write_bytes(b"old")
+    before = model_identity(str(tmp_path))
+    assert model_identity(str(tmp_path)) == before
+    (tmp_path / "weights").write_bytes(b"new")
+    os.utime(tmp_path / "weights", ns=(1, 1))
+    assert model_identity(str(tmp_path)) != before
+    assert model_identity("Efficient-Large-Model/VILA1.5-3b") == {
+        "name": "Efficient-Large-Model/VILA1.5-3b"
+    }
 
 
 def test_parameters_are_json(tmp_path):

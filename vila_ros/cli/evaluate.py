@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         frame_rate=args.frame_rate,
         baseline=args.baseline,
     )
+    logging.getLogger("vila_ros.bags").setLevel(logging.ERROR)  # warnings are told at the end
     with ProgressLine("recorded s", "parts") as line:
         evaluated = evaluate(
             args.recordings,

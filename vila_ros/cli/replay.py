@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import time
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
             raise InvalidRequest("--workers and --ray need --out, a folder for what they make.")
         return _replay_to_terminal(args.recordings, settings)
     several = len(args.recordings) > 1
+    logging.getLogger("vila_ros.bags").setLevel(logging.ERROR)  # warnings are told at the end
     with ProgressLine("recorded s", "parts") as line:
 
         def tell(described: Described) -> None:
@@ -119,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _replay_to_terminal(paths: list[Path], settings: ReplaySettings) -> int:
     described = failed = 0
+    recorded, started = 0.0, time.monotonic()
     for path in paths:
         if len(paths) > 1:
             print(f"{path}:")
@@ -132,10 +136,14 @@ def _replay_to_terminal(paths: list[Path], settings: ReplaySettings) -> int:
                 seconds = (asked.asking.stamp_ns - asker.plan.origin_ns) / 1e9
                 said = error.message if error else ""
                 _print(Described("", seconds, asked.answer.text, said), several=False)
-            for warning in [*asker.warnings, *asker.replay.dropped()]:
+            recorded += (asker.plan.end_ns - asker.plan.start_ns) / 1e9
+            for warning in asker.replay.dropped():
                 print(f"  {warning}", file=sys.stderr)
     if not described and not failed:
         raise InvalidRequest("There was no frame to describe between --start and the end.")
+    took = time.monotonic() - started
+    speed = f", {recorded / took:.1f} times as fast as it was recorded" if took > 0 else ""
+    print(f"{recorded:.1f} s in {took:.1f} s{speed}.", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -48,7 +48,7 @@ def ask_task(task: Task, folder: Path) -> dict[str, Any]:
                 errors[message] = errors.get(message, 0) + 1
             answers.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
             timings.write(json.dumps(timing_row(asked.answer)) + "\n")
-        warnings = [*asker.recording.warnings, *asker.warnings, *asker.replay.dropped()]
+        warnings = [*asker.recording.warnings, *asker.replay.dropped()]
         capabilities = asker.engine.capabilities
     return {
         "asked": asked_count,

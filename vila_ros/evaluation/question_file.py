@@ -208,8 +208,8 @@ def _threshold(entry: Entry, questions: Collection[EvaluationQuestion]) -> Thres
             entry.fail(_unlike(f"there is no question '{name}'", name, [q.id for q in questions]))
         known = {*METRICS[found[0].expect.kind], *COMMON_METRICS, *TIMING_METRICS}
     if metric not in known:
-        of = "all questions together" if name == "all" else f"'{name}'"
-        entry.fail(_unlike(f"{of} have no metric '{metric}'", metric, sorted(known)))
+        of = "all questions together have" if name == "all" else f"'{name}' has"
+        entry.fail(_unlike(f"{of} no metric '{metric}'", metric, sorted(known)))
     return Threshold(name, metric, match[3], limit, text.strip(), entry.line)
 
 

@@ -22,7 +22,7 @@ from vila_ros.evaluation.ask_task import WORK
 from vila_ros.evaluation.asker import chosen_cameras
 from vila_ros.evaluation.plan import AskPlan, PlannedQuestion, Schedule
 from vila_ros.evaluation.recordings import named_recordings
-from vila_ros.fleet.output_folder import OutputFolder, recording_identity
+from vila_ros.fleet.output_folder import OutputFolder, model_identity, recording_identity
 from vila_ros.fleet.run import run_tasks
 from vila_ros.fleet.slices import time_slices
 from vila_ros.fleet.types import Progress, Task, TaskResult, task_id
@@ -117,6 +117,7 @@ def replay_to_folder(
     parameters = {
         "recordings": {name: recording_identity(path) for name, path in named.items()},
         "settings": asdict(settings),
+        "model": model_identity(settings.engine.model),
     }
     with OutputFolder(out, KIND, parameters) as output:
         if output.complete:
@@ -149,7 +150,7 @@ class _FolderRun:
 
     def plan(self, named: Mapping[str, Path]) -> list[Task]:
         """The tasks: slices of each recording."""
-        tasks = []
+        tasks: list[Task] = []
         for name, path in named.items():
             try:
                 whole = replay_plan(path, self._settings)

@@ -46,6 +46,9 @@ def moments_section(results: Results, picture: Callable[[str, str], bytes | None
     keys = chosen_moments(results.answers)
     several = len(results.spans) > 1
     models = list(results.summaries)
+    order = {question.id: place for place, question in enumerate(results.questions.questions)}
+    for own in grouped.values():
+        own.sort(key=lambda each: (order[each.question], models.index(each.model)))
     cards = [_card(grouped[key], several, models, picture) for key in keys]
     left_out = len(grouped) - len(keys)
     note = (
@@ -108,11 +111,11 @@ def _card(
     frame = next((each.frame for each in answers if each.frame), "")
     jpeg = picture(first.recording, frame) if frame else None
     if jpeg is None:
-        shown = "<div class='none'>no picture</div>"
+        shown = "<span class='none'>no picture</span>"
     else:
         data = base64.b64encode(jpeg).decode()
         alt = html.escape(f"{frame.split('@')[0]} camera, {title}", quote=True)
-        shown = f"<img loading='lazy' alt='{alt}' src='data:image/jpeg;base64,{data}'>"
+        shown = f"<img decoding='async' alt='{alt}' src='data:image/jpeg;base64,{data}'>"
     label = html.escape(f"Closer look at {title}", quote=True)
     items = "".join(_item(each, models) for each in answers)
     return (
@@ -170,4 +173,4 @@ def _shown(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

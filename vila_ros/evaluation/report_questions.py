@@ -207,7 +207,8 @@ def _fields(
     ]
     if not any(value is not None for _, models in rows for _, value, _ in models):
         return ""
-    return f"<h4 style='margin-top:1.1rem'>Fields that are right</h4>{rates_plot(rows)}"
+    plot = f"<div class='wide'>{rates_plot(rows)}</div>"
+    return f"<h4 style='margin-top:1.1rem'>Fields that are right</h4>{plot}"
 
 
 _PLOTS = {"choice": _choice, "number": _number, "event": _event, "text": _text, "fields": _fields}

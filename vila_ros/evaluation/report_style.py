@@ -75,6 +75,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 svg { display: block; width: 100%; max-width: 56rem; height: auto; overflow: visible; }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 svg text.ink { fill: var(--ink); }
+@media (max-width: 46rem) { .wide > svg { min-width: 34rem; } }
 svg .grid { stroke: var(--grid); } svg .axis { stroke: var(--line); }
 svg .truth { stroke: var(--ink); fill: none; stroke-width: 1.5; }
 svg .band { fill: var(--plain-soft); }
@@ -94,11 +95,11 @@ select, input, button {
 button { cursor: pointer; }
 button:hover, select:hover, input:hover { border-color: var(--soft); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-.moments { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1rem; }
+.moments { display: grid; align-items: start; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1rem; }
 .moment { background: var(--card); border: 1px solid var(--line); border-radius: 14px; overflow: hidden; box-shadow: var(--shadow); display: flex; flex-direction: column; }
 .moment button.picture { all: unset; cursor: zoom-in; display: block; background: #000; }
 .moment button.picture:focus-visible { outline: 3px solid var(--accent); outline-offset: -3px; }
-.moment img { display: block; width: 100%; aspect-ratio: 16 / 10; object-fit: contain; }
+.moment img { display: block; width: 100%; height: auto; }
 .moment .none { aspect-ratio: 16 / 10; display: grid; place-items: center; color: var(--soft); background: var(--plain-soft); }
 .moment h3 { font-size: .86rem; font-weight: 600; padding: .6rem .9rem .1rem; }
 .moment ul { list-style: none; margin: 0; padding: 0 .9rem .7rem; font-size: .88rem; }

@@ -22,7 +22,7 @@ from vila_ros.evaluation.recordings import named_recordings, overlaps
 from vila_ros.evaluation.results import Results, timing_summary
 from vila_ros.evaluation.scoring import score_row, truth_name
 from vila_ros.evaluation.types import EvaluationQuestion, QuestionFile, ScoredAnswer
-from vila_ros.fleet.output_folder import OutputFolder, recording_identity
+from vila_ros.fleet.output_folder import OutputFolder, model_identity, recording_identity
 from vila_ros.fleet.run import run_tasks
 from vila_ros.fleet.slices import time_slices
 from vila_ros.fleet.types import Progress, Task, TaskResult, task_id
@@ -61,7 +61,8 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """results: None where the folder was complete already. failed_tasks: task -> why."""
+    """results: None where the folder was complete already, or nothing could be asked. unreadable:
+    recording -> why it was left out. passed: whether all thresholds hold."""
 
     results: Results | None
     unreadable: Mapping[str, str]
@@ -92,7 +93,10 @@ def evaluate(
     parameters = {
         "recordings": {name: recording_identity(path) for name, path in named.items()},
         "questions": questions_text,
-        "models": {name: asdict(spec) for name, spec in settings.models.items()},
+        "models": {
+            name: {**asdict(spec), "identity": model_identity(spec.model)}
+            for name, spec in settings.models.items()
+        },
         "seed": settings.seed,
         "frame_rate": settings.frame_rate,
         "baseline": baseline.digest if baseline else None,
@@ -107,7 +111,7 @@ def evaluate(
             tasks, WORK, output.ledger, workers=workers, ray=ray, progress=progress
         ):
             run.take(result)
-        if tasks and not gathered.answers and gathered.unreadable:
+        if not gathered.answers and gathered.unreadable:
             return Evaluated(None, gathered.unreadable, gathered.warnings, False)
         results = Results.of(
             questions, run.spans, gathered.answers, gathered.engines, baseline

@@ -12,6 +12,7 @@ import numpy as np
 
 RESAMPLES = 4000
 LEAST_BLOCKS = 10
+_DRAWN_TOGETHER = 1_000_000  # numbers in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,14 @@ def paired_bootstrap(
     sums = np.bincount(members, values, count)
     sizes = np.bincount(members, minlength=count)
     chance = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        drawn = chance.integers(0, count, count)
-        means[number] = sums[drawn].sum() / sizes[drawn].sum()
+    rows = max(1, min(RESAMPLES, _DRAWN_TOGETHER // count))
+    means = np.concatenate(
+        [
+            sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+            for begin in range(0, RESAMPLES, rows)
+            if (drawn := chance.integers(0, count, (min(rows, RESAMPLES - begin), count))).size
+        ]
+    )
     low, high = np.quantile(means, [0.025, 0.975])
     # Twice the smaller share beyond zero; one is added, for no p is 0 (Davison & Hinkley, 1997).
     below = (np.count_nonzero(means <= 0) + 1) / (RESAMPLES + 1)

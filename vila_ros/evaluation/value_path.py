@@ -143,7 +143,7 @@ class ValuePath:
             if name in _LIST_FUNCTIONS:
                 if not isinstance(value, list | tuple | np.ndarray):
                     raise self._wrong(f"{name} needs a list, there is {_kind(value)}")
-                return _LIST_FUNCTIONS[name](value)
+                return _LIST_FUNCTIONS[name](list(value))
             return abs(value) if name == "abs" else round(value)
         except TypeError:
             raise self._wrong(f"{name} needs numbers") from None

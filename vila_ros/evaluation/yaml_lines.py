@@ -147,4 +147,6 @@ class _Walk:
                     f"{self._file}:{line}: '{name}' is given twice, first in line {seen[name]}"
                 )
             seen[name] = line
-            yield name, self.entry(value)
+            entry = self.entry(value)
+            entry.line = line  # of its name, where people look
+            yield name, entry

@@ -46,17 +46,21 @@ class Ledger:
             for name in ("parts", "done"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(self.folder)
-            for left in (self.folder / "parts").iterdir():
-                shutil.rmtree(left, ignore_errors=True)
+            self._remove_parts()
         except OSError as error:
             self.release()
             raise unwritable(self.folder, error) from error
 
     def release(self) -> None:
-        """Let other runs in; the system does the same however a process ends."""
+        """Remove what is open and let other runs in; the latter happens however a process ends."""
         if self._lock >= 0:
+            self._remove_parts()
             os.close(self._lock)
             self._lock = -1
+
+    def _remove_parts(self) -> None:
+        for left in (self.folder / "parts").glob("*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def open_part(self, task: Task) -> Path:
         """A new folder for the files of a task. Raises OSError."""

@@ -12,13 +12,16 @@ run made is the rest and is the same bytes wherever it was made:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from vila_ros import __version__
 from vila_ros.errors import InvalidRequest, UnusableFolder
 from vila_ros.fleet.files import lock_folder, unwritable, write_whole
 
@@ -109,8 +112,12 @@ class OutputFolder:
             raise InvalidRequest(f"{name!r} is no name inside of '{self.path}'.")
         return self.path / name
 
+    def _identity(self) -> dict[str, Any]:
+        """What makes two runs the same; another version of this package may give other bytes."""
+        return {"run": self.kind, "version": __version__, "parameters": self._parameters}
+
     def _note(self) -> None:
-        notes = {"run": self.kind, "complete": self.complete, "parameters": self._parameters}
+        notes = {**self._identity(), "complete": self.complete}
         write_whole(self._notes, json.dumps(notes, indent=1, sort_keys=True) + "\n")
 
     def _check(self) -> bool:
@@ -138,7 +145,7 @@ class OutputFolder:
                     "folder."
                 )
             return False
-        if notes.get("run") != self.kind or notes.get("parameters") != self._parameters:
+        if any(notes.get(name) != value for name, value in self._identity().items()):
             raise UnusableFolder(
                 f"'{self.path}' is of another run: {self._difference(notes)}. Name another folder, "
                 "or remove this one."
@@ -147,13 +154,10 @@ class OutputFolder:
 
     def _difference(self, notes: Mapping[str, Any]) -> str:
         if notes.get("run") != self.kind:
-            return f"of {notes.get('run')}, this is {self.kind}"
-        before = notes.get("parameters") or {}
-        told = [
-            f"{name} was {_short(before.get(name))}, now it is {_short(self._parameters.get(name))}"
-            for name in sorted({*before, *self._parameters})
-            if before.get(name) != self._parameters.get(name)
-        ]
+            return f"it is of {notes.get('run')}, this is {self.kind}"
+        told = list(_differences("", notes.get("parameters") or {}, self._parameters))
+        if notes.get("version") != __version__:
+            told.append(f"version was {notes.get('version')}, now it is {__version__}")
         return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
 
 
@@ -164,6 +168,39 @@ def recording_identity(path: Path) -> dict[str, Any]:
     """
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return {"path": str(path.absolute()), "bytes": sum(each.stat().st_size for each in files)}
+
+
+def model_identity(model: str) -> dict[str, Any]:
+    """What tells a model from another of the same name: of a folder, its files' sizes and times,
+    for a model that was trained anew is as large as before. A hub id stands for itself."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return {"name": model}
+    files = sorted(
+        (str(each.relative_to(folder)), each.stat().st_size, each.stat().st_mtime_ns)
+        for each in folder.rglob("*")
+        if each.is_file()
+    )
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    return {"name": str(folder.absolute()), "files": digest[:16]}
+
+
+def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
+    """A line for each value that differs, inside of objects and texts as well."""
+    if before == now:
+        return
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(inner, before.get(key), now.get(key))
+    elif isinstance(before, str) and isinstance(now, str) and "\n" in before + now:
+        lines = zip_longest(before.split("\n"), now.split("\n"))
+        number, (old, new) = next(
+            (number, pair) for number, pair in enumerate(lines, start=1) if pair[0] != pair[1]
+        )
+        yield f"line {number} of {name} was {_short(old)}, now it is {_short(new)}"
+    else:
+        yield f"{name} was {_short(before)}, now it is {_short(now)}"
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,2 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0

@@ -21,6 +21,7 @@ from vila_ros.engine.interface import (
     TextChunk,
     TextPart,
 )
+from vila_ros.errors import InvalidImage
 
 
 class BrightnessEngine(EchoEngine):
@@ -71,3 +72,12 @@ class BrightnessEngine(EchoEngine):
         else:
             answer = self.always
         return answer, (share, 1 - share) if answer == "yes" else (1 - share, share)
+
+
+class RefusingEngine(BrightnessEngine):
+    """Refuses bright pictures, as models refuse those of an odd shape."""
+
+    def generate(self, request: GenerationRequest) -> Iterator[TextChunk]:
+        if media(request)[0].pixels.mean() > 200:
+            raise InvalidImage("too bright for this model")
+        yield from super().generate(request)

@@ -209,6 +209,26 @@ def test_a_damaged_frame_is_skipped_and_told(tmp_path):
     assert "incomplete" in warning
 
 
+def test_a_truncated_recording_is_read_as_far_as_it_goes(drives, tmp_path):
+    (file,) = drives[0].glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 7 // 10])
+    outcome = annotate(drives[:1], tmp_path / "out", SETTINGS, Fleet())
+    assert outcome.complete
+    assert [c.stamp_ns - START_NS for c in outcome.candidates] == [2 * SECOND]
+    assert outcome.frames < 8
+    assert outcome.warnings
+
+
+def test_a_frame_that_the_model_does_not_take_is_skipped(tmp_path):
+    refusing = EngineSpec("test.annotation.engines:RefusingEngine", "tiny")
+    bag = record(tmp_path / "drive", [10, 10, 250, 10, 10, 10])
+    settings = replace(SETTINGS, engine=refusing, drafts=False)
+    outcome = annotate([bag], tmp_path / "out", settings, Fleet())
+    assert outcome.frames == 2
+    (warning,) = outcome.warnings
+    assert "too bright for this model" in warning
+
+
 def test_a_recording_that_fails_is_told_and_finished_without_on_demand(drives, tmp_path):
     bare = tmp_path / "bare"
     with BagWriter(bare) as writer:

@@ -175,6 +175,14 @@ def test_a_kill_in_the_middle_loses_nothing_that_was_confirmed(folder):
         assert [step.revision for step in review.history] == list(range(1, review.revision + 1))
 
 
+def test_whoever_reads_meanwhile_sees_the_old_state_whole(folder):
+    store = AnnotationFolder(folder(), Clock())
+    store.decide(FIRST, "accept", 0)
+    with (store.path / "reviews" / f"{FIRST}.json").open() as reader:
+        store.decide(FIRST, "reject", 1)
+        assert [step["action"] for step in json.load(reader)["history"]] == ["accept"]
+
+
 def test_a_disk_without_space_leaves_what_was_saved(folder, monkeypatch):
     store = AnnotationFolder(folder(), Clock())
     store.decide(FIRST, "accept", 0)

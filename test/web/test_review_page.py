@@ -221,11 +221,14 @@ def test_every_control_does_what_it_says(serve, look, tmp_path):
     assert general["barriers"] == [{"description": "a fence", "explanation": "it narrows the road"}]
     assert general["vehicles"] == []
     assert (review.annotation["driving_suggestion"], review.note) == ("stop", "ask Ben")
+    page.find("text=History").click()
+    assert page.find(".history li").last.inner_text().endswith("edit → pending by Grace")
     page.find("#accept").click()
     page.opened(THIRD)
     assert page.review(SECOND).reviewer == "Grace"
-    for summary in page.find("details summary").all():
-        summary.click()
+    page.find("text=Drafted by tiny (torch)").click()
+    page.find("summary >> text=Frame").click()
+    assert "stamp 17000000" in page.find("details[open] pre").last.inner_text()
 
     page.find("#show-help").click()
     page.find("#help button").click()

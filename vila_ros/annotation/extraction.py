@@ -17,6 +17,7 @@ from typing import Any
 from vila_ros.annotation.asking import Interviewer
 from vila_ros.annotation.cameras import Camera, Sight, image_file, sight_of
 from vila_ros.annotation.drafting import draft_annotation
+from vila_ros.annotation.known_boxes import known_boxes
 from vila_ros.annotation.records import candidate_from_json, candidate_to_json, draft_to_json
 from vila_ros.annotation.settings import AnnotationSettings
 from vila_ros.annotation.types import Candidate
@@ -49,7 +50,8 @@ def extract(task: Task, folder: Path) -> list[dict[str, Any]]:
         candidate = replace(candidate, image=f"images/{candidate.id}{suffix}")
         (folder / candidate.image).write_bytes(data)
         if interviewer is not None:
-            draft = draft_annotation(interviewer, sight, candidate.id, regions=settings.regions)
+            known = known_boxes(recording, sight) if settings.regions else []
+            draft = draft_annotation(interviewer, sight, candidate.id, known, settings.regions)
             _write_json(folder / "drafts" / f"{candidate.id}.json", draft_to_json(draft))
         told.append(candidate_to_json(candidate))
     return told

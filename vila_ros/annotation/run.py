@@ -103,7 +103,7 @@ def _annotate(
     scanned = _run(scans, SCAN, folder.ledger / "scan", "scan", fleet)
     failed = _failures(scanned)
     warnings = [
-        f"{Path(result.task.arguments['recording']).name}: {warning}"
+        _named(result, warning)
         for result in scanned
         if not result.error
         for warning in result.value["warnings"]
@@ -178,11 +178,13 @@ def _run(
 
 
 def _failures(results: Sequence[TaskResult]) -> list[str]:
-    return [
-        f"{Path(result.task.arguments['recording']).name}: {result.error}"
-        for result in results
-        if result.error
-    ]
+    return [_named(result, result.error) for result in results if result.error]
+
+
+def _named(result: TaskResult, text: str) -> str:
+    """A text with its recording's name in front, unless it says that itself."""
+    name = Path(result.task.arguments["recording"]).name
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _adopt(

@@ -13,7 +13,7 @@ The work of one task; what it writes is all that the comparison of the whole fle
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +38,7 @@ from vila_ros.annotation.settings import AnnotationSettings, VisionSpec
 from vila_ros.annotation.types import Reason
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.types import Recording
+from vila_ros.errors import InvalidImage
 from vila_ros.fleet.engines import process_engine
 from vila_ros.fleet.types import Task
 
@@ -120,7 +121,7 @@ def scan_recording(
     end_ns: int,
     miners: Sequence[Miner],
     embed: ImageEmbedder | None,
-    skipped: Any,
+    skipped: Callable[[str], None],
 ) -> Iterator[tuple[ScannedFrame, int, np.ndarray]]:
     """Each sampled frame with its reasons, perceptual hash and embedding (float16 [C])."""
     cameras = cameras_of(recording, settings.cameras)
@@ -129,8 +130,13 @@ def scan_recording(
     waiting = {camera.topic: sorted(moments, key=_when) for camera in cameras}
     for sight in sights(recording, cameras, times, start_ns, end_ns, skipped):
         reasons = [*_due(waiting[sight.camera.topic], sight.recorded_ns)]
-        reasons += [reason for miner in miners for reason in miner.look(sight)]
-        embedding = embed.embed([sight.pixels])[0] if embed is not None else np.empty(0)
+        try:
+            reasons += [reason for miner in miners for reason in miner.look(sight)]
+            embedding = embed.embed([sight.pixels])[0] if embed is not None else np.empty(0)
+        except InvalidImage as error:
+            # Of a shape that the model does not take; the other frames are none the worse for it.
+            skipped(f"{sight.camera.topic} at {sight.recorded_ns}: {error.message}")
+            continue
         width, height = sight.size
         frame = ScannedFrame(
             sight.camera.name,
@@ -157,7 +163,7 @@ def sample_times(
     return sorted({*range(begin, end_ns + 1, step), *(moment.recorded_ns for moment in moments)})
 
 
-def build_miners(settings: AnnotationSettings, skipped: Any) -> list[Miner]:
+def build_miners(settings: AnnotationSettings, skipped: Callable[[str], None]) -> list[Miner]:
     """The miners that the settings ask for; loads the engines. Raises their errors."""
     miners: list[Miner] = []
     if settings.limits is not None:

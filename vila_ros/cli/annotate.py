@@ -149,7 +149,7 @@ def _engine(args: argparse.Namespace, model: str) -> EngineSpec:
 def run(args: argparse.Namespace) -> int:
     """Mine and draft; 1 where something could not be read."""
     settings = settings_of(args)
-    with ProgressLine("s", "recordings scanned") as scan, ProgressLine("frames", "parts") as draft:
+    with ProgressLine("s", "scans") as scan, ProgressLine("candidates", "parts") as draft:
         lines = {"scan": scan, "draft": draft}
 
         def told(stage: str, progress: Progress) -> None:
@@ -161,8 +161,8 @@ def run(args: argparse.Namespace) -> int:
     if outcome.failed and not outcome.complete:
         count = len(outcome.failed)
         raise InvalidRequest(
-            f"{count} part{'s' * (count != 1)} failed; run the same again to try these again, or with "
-            "--skip-failed to finish without them."
+            f"{count} part{'s' * (count != 1)} failed; run the same again to try once more, or "
+            "with --skip-failed to finish without."
         )
     return 0
 

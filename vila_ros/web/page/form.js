@@ -53,6 +53,20 @@ export class Form {
     for (const area of place.querySelectorAll("textarea")) grow(area);
   }
 
+  // The history has grown; what was unfolded stays so.
+  renderHistory() {
+    const place = this.form.querySelector(".steps");
+    if (place) place.replaceChildren(...this.#steps());
+  }
+
+  #steps() {
+    const { history } = this.candidate.review;
+    if (!history.length) return [make("p", {}, "Nobody has decided yet.")];
+    const line = (step) =>
+      `${clock(step.time).slice(0, 19)}  ${step.action} → ${step.verdict}${step.reviewer ? ` by ${step.reviewer}` : ""}`;
+    return [make("ul", { class: "history figures" }, history.map((step) => make("li", {}, line(step))))];
+  }
+
   // Another box is the chosen one. enter: the focus goes to its category.
   choose(key, enter) {
     for (const card of this.form.querySelectorAll(".region")) {
@@ -201,18 +215,15 @@ export class Form {
   }
 
   #provenance() {
-    const { draft, topic, recording, stamp_ns: stamp, review } = this.candidate;
+    const { draft, topic, recording, stamp_ns: stamp } = this.candidate;
     const answers = draft.answers.map((answer) => [
       make("div", {}, `${answer.section.replaceAll("_", " ")}${answer.error ? ": " : ""}`, answer.error ? make("span", { class: "error" }, answer.error) : null),
       make("pre", {}, answer.text || "(nothing)"),
     ]);
-    const history = review.history.map((step) =>
-      make("li", { class: "figures" }, `${clock(step.time)}  ${step.action} → ${step.verdict}${step.reviewer ? ` by ${step.reviewer}` : ""}`),
-    );
     return make(
       "div",
       { class: "provenance" },
-      make("details", {}, make("summary", {}, "History"), history.length ? make("ul", { class: "history" }, history) : make("p", {}, "Nobody has decided yet.")),
+      make("details", {}, make("summary", {}, "History"), make("div", { class: "steps" }, this.#steps())),
       make(
         "details",
         {},

@@ -43,6 +43,7 @@ const saving = new Saving({
     if (candidate?.id !== id) return;
     candidate.review = review;
     showVerdict();
+    form.renderHistory();
   },
   conflict: (message) => {
     byId("conflict").hidden = false;
@@ -98,7 +99,7 @@ async function open(id) {
   queue.select(id);
   let found;
   try {
-    found = await getCandidate(id);
+    found = await candidateOf(id);
   } catch (error) {
     toast(error.message);
     return;
@@ -119,7 +120,24 @@ async function open(id) {
   film.open(id);
   history.replaceState(null, "", `#${id}`);
   const next = queue.neighbour(1);
-  if (next) new Image().src = imageAddress(next);
+  if (next) expect(next);
+}
+
+// What is likely to be opened next is asked for before it is.
+let expected = { id: null, answer: null };
+
+function expect(id) {
+  expected = { id, answer: getCandidate(id).catch(() => null) };
+  new Image().src = imageAddress(id);
+}
+
+async function candidateOf(id) {
+  if (expected.id === id) {
+    const found = await expected.answer;
+    // Not what has been decided since, in this tab or another one.
+    if (found && found.review.revision === queue.row.get(id).revision) return found;
+  }
+  return getCandidate(id);
 }
 
 function showHeading() {

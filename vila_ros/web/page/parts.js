@@ -51,6 +51,10 @@ export function toast(text) {
   toastTimer = setTimeout(() => (place.hidden = true), 4000);
 }
 
+const A_YEAR = 3.2e7;
+
+// A stamp for people: the date and time, UTC; seconds where a recording's time begins at zero.
 export function clock(seconds) {
-  return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+  if (seconds < A_YEAR) return `${seconds.toFixed(2)} s`;
+  return new Date(seconds * 1000).toISOString().slice(0, 21).replace("T", " ");
 }

@@ -190,7 +190,11 @@ export class Queue {
           "div",
           { class: "meta" },
           make("span", { class: `dot ${row.verdict}`, title: row.verdict }),
-          `${row.score.toFixed(2)} · ${row.camera} · ${this.recordings[row.recording]}`,
+          make(
+            "span",
+            { class: "from" },
+            `${row.score.toFixed(2)} · ${row.camera} · ${this.recordings[row.recording]}`,
+          ),
           make("span", { class: "hidden" }, row.verdict),
         ),
       ),

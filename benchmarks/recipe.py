@@ -100,7 +100,7 @@ class Effort:
     held_out: int
     text_steps: int
     steps: int
-    batch: int = 64
+    batch: int = 32
 
 
 WAYS = (
@@ -109,7 +109,7 @@ WAYS = (
     Way("no text", text_data=False),
     Way("linear", projector="linear", pixels=56),
 )
-FULL, QUICK = Effort(2000, 300, 400, 250), Effort(24, 8, 2, 2, 8)
+FULL, QUICK = Effort(1200, 300, 120, 200), Effort(24, 8, 2, 2, 8)
 
 
 def make_scenes(count: int, seed: int) -> list[Scene]:
@@ -195,9 +195,10 @@ class Features:
 
 def write_base(folder: Path, way: Way, seed: int) -> Vila:
     """A random model with a tokenizer of whole words."""
-    shape = Shape(64, 3, 4, 4, 192, len(SPECIAL) + len(WORDS), LENGTH, 48, 3, 4, 96, way.pixels,
+    shape = Shape(64, 3, 4, 4, 192, len(SPECIAL) + len(WORDS), LENGTH, 96, 1, 4, 96, way.pixels,
                   conversation="hermes-2")  # fmt: skip
-    overrides = {"mm_projector_type": way.projector, "transformers_version": "4.36.2"}
+    # Layer 0 is the patch embedding: a random one keeps what is to be seen, random layers blur it.
+    overrides = {"mm_projector_type": way.projector, "mm_vision_select_layer": 0}
     write_random_checkpoint(folder, shape, seed, overrides=overrides)
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 

@@ -188,6 +188,8 @@ def test_a_loss_that_is_no_number_ends_the_run(base: Path, data: Path, tmp_path:
         (("--lora", "4", "--lora-targets", "head"), "LoRA targets head"),
         (("--tune", "everything"), "tunes everything"),
         (("--sequences", "0"), "--sequences is 0"),
+        (("--lora", "4", "--lora-alpha", "-1"), "LoRA's alpha is -1"),
+        (("--frames", "0"), "frames is 0"),
         (("--held-out", "1"), "held out is 1.0"),
         (("--conversation", "v0"), "template 'v0' is unknown"),
         (("--llm", "x"), "give either --base DIR"),

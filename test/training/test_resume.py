@@ -69,6 +69,15 @@ def test_a_killed_run_ends_in_the_same_weights(base: Path, data: Path, tmp_path:
     assert "| 7 | 35 |" in (killed / "README.md").read_text(), "steps and samples of both attempts"
 
 
+def curves(folder: Path) -> dict[str, list[float]]:
+    """What TensorBoard shows of a run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
 @pytest.mark.parametrize("shard", [(), ("--fsdp",)], ids=["ddp", "fsdp"])
 def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Path, shard):
     """Five samples a step do not divide by two, and one has no image."""
@@ -89,6 +98,12 @@ def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Pat
     assert first.keys() == second.keys()
     for name in first:
         assert torch.allclose(first[name], second[name], atol=2e-4), name
+    # Adam does not mind the scale of gradients, so their norms are compared as well.
+    mine, theirs = curves(one / "logs" / "sft"), curves(two / "logs" / "sft")
+    assert mine["train/samples"] == theirs["train/samples"] == [5, 10, 15, 20, 25]
+    for tag in ("loss", "learning_rate", "gradient_norm"):
+        assert theirs[f"train/{tag}"] == pytest.approx(mine[f"train/{tag}"], rel=1e-3)
+    assert min(theirs["train/tokens_per_second"]) > 0
     moved = max(float((first[name] - before[name]).abs().max()) for name in first)
     assert moved > 5e-3
 
@@ -115,7 +130,15 @@ def test_a_state_is_whole_or_not_there(tmp_path: Path):
         folder.load("sft")
 
 
-def test_other_settings_are_refused(tmp_path: Path):
-    RunFolder(tmp_path / "out", {"seed": 1, "lora": None}).open()
-    with pytest.raises(InvalidRequest, match="unfinished run with seed 1, not 2"):
-        RunFolder(tmp_path / "out", {"seed": 2, "lora": None}).open()
+def test_other_settings_are_refused_once_something_is_learnt(tmp_path: Path):
+    first = RunFolder(tmp_path / "out", {"seed": 1, "lora": None})
+    assert not first.open()
+    first.remember("data", {"sft": {}})
+    assert not first.open(), "nothing is learnt yet"
+    assert first.recall("data") is not None, "but the data need not be looked through again"
+    second = RunFolder(tmp_path / "out", {"seed": 2, "lora": None})
+    assert not second.open()
+    assert second.recall("data") is None, "other settings begin anew"
+    second.save("sft", state(1))
+    with pytest.raises(InvalidRequest, match="unfinished run with seed 2, not 1"):
+        first.open()

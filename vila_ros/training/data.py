@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from vila_ros.datasets.reading.mixture import Mixture
 from vila_ros.training.encoding import MediaSlot, SampleEncoder
-from vila_ros.training.media import MediaReader
 from vila_ros.training.model import MediaInput, TrainingBatch
 from vila_ros.training.packing import Group, collate, pack, single
 from vila_ros.training.stages import Stage
@@ -143,15 +142,3 @@ def read_steps(
 @lru_cache(maxsize=2)
 def _shuffled(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(samples)
-
-
-__all__ = [
-    "MediaReader",
-    "MediaSource",
-    "MixtureData",
-    "Packing",
-    "SampleOrder",
-    "StepData",
-    "TrainingData",
-    "read_steps",
-]

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vila_ros.datasets.reading.mixture import Mixture
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.checkpoint import load_vila, locate
 from vila_ros.model.vila import Vila
@@ -86,12 +87,13 @@ def finetune(
 
     Every process of a run calls it; the first one writes and speaks. Raises VilaError.
     """
-    check_free(request.out)
     processes = Processes(request.device, request.shard, request.precision)
     folder = RunFolder(request.out, request.settings())
     try:
-        if processes.first and folder.open():
-            say(f"going on with the run in {folder.path}")
+        if processes.first:
+            check_free(request.out)
+            if folder.open():
+                say(f"going on with the run in {folder.path}")
         processes.wait()
         _prepare(request, folder, processes, say)
         notes = [
@@ -138,14 +140,45 @@ def _run_stage(
     say: Callable[[str], None],
     interruption: Interruption | None,
 ) -> StageNote:
+    """Train a stage unless it is complete, and score it before and after."""
     stage = request.stages[number]
     lora = request.lora if "language_model" in stage.tuned else None
     training, scoring, data_notes = open_stage(stage, request.data, folder)
     made = folder.stage_model(stage.name)
-    if made.is_dir():
-        return _note(stage, folder, data_notes, lora)
-    source = _source(request, number, folder)
-    vila = _load(request, source, stage, lora)
+
+    def scored(when: str, vila: Vila) -> None:
+        if processes.first:
+            _score(request, stage, when, vila, scoring, folder, processes, say)
+        processes.wait()
+
+    if not made.is_dir():
+        source = _source(request, number, folder)
+        vila = _load(request, source, stage, lora)
+        scored("before", vila)
+        journal = Journal(say, request.log_every, folder.logs)
+        learnt = _train(
+            request, stage, lora, vila, training, folder, processes, journal, interruption
+        )
+        if processes.first:
+            _write_stage(request, source, learnt, lora, made)
+            folder.slim(stage.name)
+        processes.wait()
+    scored("after", load_vila(made, dtype=request.precision, conversation=request.conversation))
+    return _note(stage, folder, data_notes, lora)
+
+
+def _train(
+    request: FineTune,
+    stage: Stage,
+    lora: Lora | None,
+    vila: Vila,
+    training: Mixture,
+    folder: RunFolder,
+    processes: Processes,
+    journal: Journal,
+    interruption: Interruption | None,
+) -> dict[str, torch.Tensor]:
+    """What a stage learns, by the names of VilaForTraining."""
     model = VilaForTraining(
         vila,
         stage.tuned,
@@ -156,47 +189,60 @@ def _run_stage(
         add_adapters(vila.language_model, lora, request.loop.seed)
         freeze_all_but_adapters(vila.language_model)
         model.train()
-    read, seed = MediaReader(vila.image_processor), request.loop.seed
-    encode = stage_encoder(vila, stage)
-    held_out = MixtureData(scoring, encode, seed)
-
-    def scores(name: str) -> None:
-        if processes.first and len(held_out) and folder.recall(f"{stage.name}-{name}") is None:
-            model.to(processes.device)
-            found = score(model, held_out, read, processes.device, processes.precision)
-            folder.remember(f"{stage.name}-{name}", asdict(found))
-            say(
-                f"{stage.name}: {name}: loss {found.loss:.4f}, {100 * found.tokens:.1f} % of "
-                f"tokens and {100 * found.answers:.1f} % of answers right on {found.samples} "
-                "held-out samples"
-            )
-        processes.wait()
-
-    scores("before")
+    data = MixtureData(training, stage_encoder(vila, stage), request.loop.seed)
     _, learnt = train_stage(
         model,
-        MixtureData(training, encode, seed),
-        read,
+        data,
+        MediaReader(vila.image_processor),
         stage,
         request.loop,
         processes,
-        Journal(say, request.log_every, folder.logs),
+        journal,
         folder,
         interruption,
     )
-    if processes.first:
-        # The files take the learnt tensors; vila itself is wrapped, sharded or full of adapters.
-        fresh = load_vila(source, conversation=request.conversation)
-        with whole_folder(made) as part:
-            if lora is not None:
-                learnt = _merged(fresh, learnt, lora, part, str(request.base), seed)
-            write_checkpoint(fresh, learnt, part)
-    processes.wait()
-    if processes.first and len(held_out):
-        model = VilaForTraining(load_vila(made), ["projector"])
-        scores("after")
-    processes.wait()
-    return _note(stage, folder, data_notes, lora)
+    return learnt
+
+
+def _score(
+    request: FineTune,
+    stage: Stage,
+    when: str,
+    vila: Vila,
+    scoring: Mixture,
+    folder: RunFolder,
+    processes: Processes,
+    say: Callable[[str], None],
+) -> None:
+    """Score a model on what is held out, once in a run, and keep the scores."""
+    held_out = MixtureData(scoring, stage_encoder(vila, stage), request.loop.seed)
+    if len(held_out) == 0 or folder.recall(f"{stage.name}-{when}") is not None:
+        return
+    model = VilaForTraining(vila, ["projector"]).to(processes.device)
+    read = MediaReader(vila.image_processor)
+    found = score(model, held_out, read, processes.device, processes.precision)
+    folder.remember(f"{stage.name}-{when}", asdict(found))
+    say(
+        f"{stage.name}: {when}: loss {found.loss:.4f}, {100 * found.tokens:.1f} % of tokens and "
+        f"{100 * found.answers:.1f} % of answers right on {found.samples} held-out samples"
+    )
+
+
+def _write_stage(
+    request: FineTune,
+    source: Path,
+    learnt: dict[str, torch.Tensor],
+    lora: Lora | None,
+    made: Path,
+) -> None:
+    """A stage's checkpoint. The model in memory is wrapped, sharded or full of adapters; the files
+    it came from are read again."""
+    vila = load_vila(source, conversation=request.conversation)
+    with whole_folder(made) as part:
+        if lora is not None:
+            base, seed = str(request.base), request.loop.seed
+            learnt = _merged(vila, learnt, lora, part, base, seed)
+        write_checkpoint(vila, learnt, part)
 
 
 def _source(request: FineTune, number: int, folder: RunFolder) -> Path:

@@ -102,14 +102,15 @@ def train_stage(
         world=processes.world,
         threads=settings.threads,
     )
+    started = time.monotonic()
     for step_data in pending:
-        started = time.monotonic()
         # Dropout is drawn anew for each step from its number, so a resumed run draws the same.
         drawn = np.random.SeedSequence([settings.seed, step_data.step, processes.rank])
         torch.manual_seed(int(drawn.generate_state(1)[0]))
         rate = stage.rate(step_data.step, steps)
         sums, norm = _step(wrapped, optimizer, step_data, rate, stage, processes, interruption)
-        seconds = time.monotonic() - started
+        # Waiting for data and for the disk counts, since a user waits for them as well.
+        seconds, started = time.monotonic() - started, time.monotonic()
         progress = _advance(progress, step_data.step, sums, seconds, stage)
         if processes.first:
             journal.step(
@@ -133,7 +134,9 @@ def train_stage(
                 f"stopped after step {progress.step} of {steps}; the same command goes on there"
             )
     journal.close()
-    return progress, processes.learnt_state()
+    learnt = processes.learnt_state()
+    processes.release()
+    return progress, learnt
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,3 @@ def _empty_batch() -> TrainingBatch:
     """Nothing to learn, for a process that has computed all that it has."""
     nothing = torch.zeros(2, dtype=torch.int64).numpy()
     return TrainingBatch(collate([[single(EncodedExample(nothing, nothing - 100))]]))
-
-
-__all__ = ["Interrupted", "Interruption", "LoopSettings", "train_stage"]

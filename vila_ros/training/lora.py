@@ -30,6 +30,10 @@ class Lora:
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= 1024:
             raise InvalidRequest(f"LoRA's rank is {self.rank}, expected 1 to 1024")
+        if self.alpha < 0:
+            raise InvalidRequest(
+                f"LoRA's alpha is {self.alpha}, expected 0 (twice the rank) or more"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise InvalidRequest(f"LoRA's dropout is {self.dropout}, expected 0 up to 1")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ from torch.distributed.checkpoint.state_dict import (
 from vila_ros.errors import InvalidRequest, Unsupported
 from vila_ros.training.model import VilaForTraining
 
+# The first process looks through the data and writes files while the others wait for it. One that
+# dies is noticed by torchrun at once.
+PATIENCE = timedelta(hours=24)
+
 
 class Processes:
     """The processes of a run; this one is `rank` of `world`.
@@ -35,19 +40,23 @@ class Processes:
     """
 
     def __init__(self, device: str = "cpu", shard: bool = False, precision: str = "float32"):
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
 
         if device not in ("cpu", "cuda"):
             raise InvalidRequest(f"device {device!r} is unknown; use cpu or cuda")
         if device == "cuda" and not torch.cuda.is_available():
             raise Unsupported("device cuda was asked for, torch sees no CUDA GPU; use cpu")
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        patience = InitProcessGroupKwargs(timeout=PATIENCE)
+        self._accelerator = Accelerator(
+            cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[patience]
+        )
         self.device = self._accelerator.device
         self.rank = self._accelerator.process_index
         self.world = self._accelerator.num_processes
         self.precision = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._shard = shard and self.world > 1
         self._wrapped: Any = None
+        self._tied: frozenset[str] = frozenset()
 
     @property
     def first(self) -> bool:
@@ -56,12 +65,20 @@ class Processes:
 
     def wrap(self, model: VilaForTraining) -> nn.Module:
         """The model as it is called in training."""
+        once = {name for name, _ in model.named_parameters()}
+        every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        self._tied = frozenset(every - once)
         if self._shard:
             model.to(self.device)
             self._wrapped = _shard(model, self.device, self.world, self.precision)
         else:
             self._wrapped = self._accelerator.prepare(model)
         return self._wrapped
+
+    def release(self) -> None:
+        """Let go of the wrapped model, so that its memory is free for the next."""
+        self._wrapped = None
+        self._accelerator.free_memory()
 
     @contextmanager
     def computing(self, synchronize: bool) -> Iterator[None]:
@@ -88,12 +105,13 @@ class Processes:
         self._accelerator.wait_for_everyone()
 
     def learnt_state(self) -> dict[str, torch.Tensor]:
-        """The tuned parameters by name, whole, on the CPU of the first process."""
+        """The tuned parameters by name, whole, on the CPU of the first process; one that has two
+        names under its first."""
         options = StateDictOptions(
             full_state_dict=True, cpu_offload=True, ignore_frozen_params=True
         )
         state: dict[str, Any] = get_model_state_dict(self._wrapped, options=options)
-        return {name: value.detach() for name, value in state.items()}
+        return {name: value.detach() for name, value in state.items() if name not in self._tied}
 
     def load_learnt_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Put learnt_state back; every process has it."""

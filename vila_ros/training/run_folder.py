@@ -71,26 +71,33 @@ class RunFolder:
     def open(self) -> bool:
         """Make the folder, or go on in it; True when there was a run to go on with.
 
-        Raises InvalidRequest when it is that of a run with other settings.
+        Raises InvalidRequest when it is that of a run with other settings, unless that run had not
+        learnt anything yet.
         """
         run = self.path / "run.json"
-        if not run.is_file():
-            self.path.mkdir(parents=True, exist_ok=True)
+        other = self._differences(run)
+        begun = any(self.path.glob("*/state-*[0-9]")) or any(self.path.glob("*/model"))
+        if other is None or (other and not begun):
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(parents=True)
             write_text(run, json.dumps(self._settings, indent=2))
             return False
-        try:
-            found = json.loads(run.read_text())
-        except ValueError:
-            found = {}
-        keys = sorted(set(found) | set(self._settings))
-        other = [key for key in keys if found.get(key) != self._settings.get(key)]
         if other:
+            found = json.loads(run.read_text())
             was, now = found.get(other[0]), self._settings.get(other[0])
             raise InvalidRequest(
                 f"{self.path} holds an unfinished run with {other[0]} {was!r}, not {now!r}; go on "
                 "with its settings, choose another --out, or delete that folder"
             )
-        return True
+        return begun
+
+    def _differences(self, run: Path) -> list[str] | None:
+        """The settings in which the run of a file differs; None if there is no run."""
+        if not run.is_file():
+            return None
+        found = json.loads(run.read_text())
+        keys = sorted(set(found) | set(self._settings))
+        return [key for key in keys if found.get(key) != self._settings.get(key)]
 
     def stage_model(self, stage: str) -> Path:
         """Where a stage's checkpoint stands when the stage is complete."""
@@ -135,6 +142,12 @@ class RunFolder:
                 f"{newest} is damaged ({error}); delete it to begin the stage again"
             ) from error
         return SavedState(progress, model, optimizer)
+
+    def slim(self, stage: str) -> None:
+        """Keep of a complete stage's state how it went alone."""
+        for state in self._states(stage):
+            for name in ("optimizer.pt", "model.safetensors"):
+                (state / name).unlink(missing_ok=True)
 
     def progress(self, stage: str) -> Progress | None:
         """How far a stage has come, from its newest state alone."""

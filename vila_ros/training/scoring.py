@@ -10,8 +10,7 @@ import torch
 
 from vila_ros.model.interleave import IGNORE_LABEL
 from vila_ros.training.data import MediaSource, TrainingData
-from vila_ros.training.media import TrainingBatch
-from vila_ros.training.model import VilaForTraining
+from vila_ros.training.model import TrainingBatch, VilaForTraining
 from vila_ros.training.packing import Group, collate
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from vila_ros.datasets.reading.check import CheckReport, check_mixture
 from vila_ros.datasets.reading.mixture import Mixture, parse_mixture, read_registry
 from vila_ros.datasets.reading.quality import QualityFilter
+from vila_ros.datasets.reading.vila_json import MAX_FRAMES
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.vila import Vila
 from vila_ros.training.card import DataNote
@@ -43,6 +44,8 @@ class DataRequest:
             raise InvalidRequest(f"on-error is {self.on_error!r}; use refuse or skip")
         if not 0.0 <= self.held_out <= 0.9:
             raise InvalidRequest(f"held out is {self.held_out}, expected 0 to 0.9")
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise InvalidRequest(f"frames is {self.frames}, expected 1 to {MAX_FRAMES}")
 
     def mixture_of(self, stage: str) -> str:
         """The mixture's text for a stage."""

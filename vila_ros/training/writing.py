@@ -108,8 +108,6 @@ def _write_weights(
         save_file(tensors, target / name, metadata={"format": "pt"})
         places.update(dict.fromkeys(tensors, name))
     missing = sorted(set(own) - written)
-    # An output layer that is tied to the embeddings is learnt under either name and stored once.
-    missing = [name for name in missing if name != "lm_head.weight"]
     if missing:
         raise InvalidRequest(f"{source} has no tensor that would be {missing[0]}")
     if len(files) > 1:

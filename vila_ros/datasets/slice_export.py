@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -301,7 +301,7 @@ def _opened_answers(path: str) -> Recording:
     return open_kept(path, None)
 
 
-@cache
+@lru_cache(maxsize=4)
 def _opened(path: str, rate: float | None, state: tuple[int, int]) -> Recording:
     return open_recording(path, frame_rate=rate)
 

@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 WIDTH, HEIGHT = 1280, 720
-SLICE = 10.0  # seconds, so that there are tasks for all workers
+SLICE = 50.0  # seconds, so that there are tasks for all workers
 QUALITY = 95  # what OpenCV's imwrite and vila export take unless told
 TOPICS = {"jpeg": "/front/image_raw/compressed", "raw": "/front/image_raw"}
 TEMPLATE = """\
@@ -274,7 +274,7 @@ def peers(options: argparse.Namespace, scratch: Path) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jpegs", type=int, default=3000, help="frames of the JPEG recording")
+    parser.add_argument("--jpegs", type=int, default=6000, help="frames of the JPEG recording")
     parser.add_argument("--raws", type=int, default=600, help="frames of the raw recording")
     parser.add_argument("--longer", type=int, default=4, help="times, for the memory")
     parser.add_argument("--rounds", type=int, default=3)

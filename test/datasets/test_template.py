@@ -1,5 +1,8 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
+import re
+from pathlib import Path
+
 import pytest
 
 from vila_ros.datasets.template import InvalidTemplate, Words, fill, parse_template
@@ -90,3 +93,9 @@ samples:
 """
     with pytest.raises(InvalidTemplate, match="differ in their number of <image>"):
         parse_template(text)
+
+
+def test_the_template_of_the_documentation_is_one():
+    page = Path(__file__).resolve().parents[2] / "docs/export.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    assert [rule.media for rule in parse_template(text).samples] == ["image", "images", "video"]

@@ -69,6 +69,15 @@ def test_a_killed_run_ends_in_the_same_weights(base: Path, data: Path, tmp_path:
     assert "| 7 | 35 |" in (killed / "README.md").read_text(), "steps and samples of both attempts"
 
 
+def curves(folder: Path) -> dict[str, list[float]]:
+    """What TensorBoard shows of a run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
 @pytest.mark.parametrize("shard", [(), ("--fsdp",)], ids=["ddp", "fsdp"])
 def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Path, shard):
     """Five samples a step do not divide by two, and one has no image."""
@@ -89,6 +98,12 @@ def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Pat
     assert first.keys() == second.keys()
     for name in first:
         assert torch.allclose(first[name], second[name], atol=2e-4), name
+    # Adam does not mind the scale of gradients, so their norms are compared as well.
+    mine, theirs = curves(one / "logs" / "sft"), curves(two / "logs" / "sft")
+    assert mine["train/samples"] == theirs["train/samples"] == [5, 10, 15, 20, 25]
+    for tag in ("loss", "learning_rate", "gradient_norm"):
+        assert theirs[f"train/{tag}"] == pytest.approx(mine[f"train/{tag}"], rel=1e-3)
+    assert min(theirs["train/tokens_per_second"]) > 0
     moved = max(float((first[name] - before[name]).abs().max()) for name in first)
     assert moved > 5e-3
 

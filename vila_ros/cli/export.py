@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lerobot.add_argument("--state", nargs="+", default=[], metavar="VALUE", help="of the template")
     lerobot.add_argument("--action", nargs="+", default=[], metavar="VALUE", help="likewise")
     lerobot.add_argument("--task", default="", help="what the robot did, in words")
+    lerobot.add_argument(
+        "--no-language",
+        action="store_true",
+        help="leave out the column of questions, for LeRobot up to 0.4 (meta/vqa.jsonl has them)",
+    )
     add_fleet_arguments(parser)
     parser.add_argument(
         "--slice", type=float, default=120.0, metavar="S", help="seconds of a task (%(default)s)"
@@ -80,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
         slice=args.slice,
         rate=args.rate,
         threads=args.threads,
-        lerobot=LeRobotOptions(args.fps, tuple(args.state), tuple(args.action), args.task),
+        lerobot=LeRobotOptions(
+            args.fps, tuple(args.state), tuple(args.action), args.task, not args.no_language
+        ),
     )
     with ProgressLine("s", "tasks") as line:
         report = run_export(options, args.out, workers=args.workers, ray=args.ray, progress=line)

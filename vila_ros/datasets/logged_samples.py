@@ -9,7 +9,7 @@ two). Each names the frames it was based on by camera and header stamp.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -198,10 +198,10 @@ def _answer(
 @cache
 def _types() -> Typestore:
     store = typestore_with({})
-    types: Mapping[str, Any] = {
-        name: kind
+    # rosbags takes every definition for a message's; events keep the names that recordings have.
+    types: dict[str, Any] = {
+        full: next(iter(get_types_from_msg(text, full).values()))
         for full, text in definitions().items()
-        for name, kind in get_types_from_msg(text, full).items()
     }
-    store.register(dict(types))
+    store.register(types)
     return store

@@ -40,12 +40,14 @@ _ENDINGS = re.compile(r"(\.(mcap|db3|zstd|zst|tar|gz|tgz|mp4|mkv|mov|avi|webm|m4
 @dataclass(frozen=True, slots=True)
 class LeRobotOptions:
     """What only LeRobot needs. fps: 0 for the cameras' own. state, action: names of the template's
-    values. task: what the robot did, in words."""
+    values. task: what the robot did, in words. language: whether questions stand in a column of
+    the frames, which LeRobot's releases up to 0.4 cannot read."""
 
     fps: int = 0
     state: tuple[str, ...] = ()
     action: tuple[str, ...] = ()
     task: str = ""
+    language: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,7 +90,9 @@ def export_slice(
     """
     recording = open_kept(task.path, task.rate)
     warnings_before = len(recording.warnings)
-    threads = _HOOK_THREADS if task.hook else task.threads or os.cpu_count() or 1
+    # The fleet tells workers that share a machine how many cores are theirs.
+    own = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
+    threads = _HOOK_THREADS if task.hook else task.threads or own
     media = MediaFolder(
         folder / MEDIA, task.place, task.name, Encoding(task.quality, task.hook), threads
     )
@@ -299,7 +301,7 @@ def _opened_answers(path: str) -> Recording:
     return open_kept(path, None)
 
 
-@cache
+@lru_cache(maxsize=4)
 def _opened(path: str, rate: float | None, state: tuple[int, int]) -> Recording:
     return open_recording(path, frame_rate=rate)
 

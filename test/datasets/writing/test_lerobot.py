@@ -20,14 +20,18 @@ from test.datasets.export_data import (
     TENTH,
     export,
     jpeg,
+    lines,
     write_recording,
 )
+from vila_ros.bags.compressed_image import serialize_compressed_image
+from vila_ros.bags.writer import BagWriter
 from vila_ros.datasets.plan import LeRobotOptions
 from vila_ros.datasets.split import SplitRule
+from vila_ros.errors import InvalidRequest, VilaError
 from vila_ros.perception.image_files import decode_file
 
 KEY = "observation.images.front"
-STATE = LeRobotOptions(state=("speed",), action=("speed",), task="Drive around the yard.")
+STATE = LeRobotOptions(state=("speed",), action=("speed", "speed"), task="Drive around the yard.")
 WHOLE = SplitRule(val=0)
 
 
@@ -70,8 +74,8 @@ def test_info_describes_what_is_there(exported):
     assert info["total_episodes"] == len(found)
     assert info["total_frames"] == sum(episode["length"] for episode in found)
     assert set(info["features"]) == {
-        KEY, "observation.images.rear", "observation.state", "action", "language_events", "timestamp",
-        "frame_index", "episode_index", "index", "task_index", "stamp_ns",
+        KEY, "observation.images.rear", "observation.state", "action", "language_events",
+        "timestamp", "frame_index", "episode_index", "index", "task_index", "stamp_ns",
     }  # fmt: skip
     assert info["features"][KEY]["shape"] == [32, 48, 3]
     assert info["features"]["observation.state"]["names"] == ["speed"]
@@ -119,7 +123,9 @@ def test_state_and_questions_belong_to_their_frames(exported):
         begin = START_NS + {"one": 0, "two": 1}[episode["recording"]] * 10**13
         for row in data(exported, episode).to_pylist():
             speed = (row["stamp_ns"] - begin) / TENTH / 2
-            assert row["observation.state"] == row["action"] == [pytest.approx(speed)]
+            # A vector of one number is a number there.
+            assert row["observation.state"] == pytest.approx(speed)
+            assert row["action"] == [pytest.approx(speed)] * 2
             if not row["language_events"]:
                 continue
             events += 1
@@ -127,3 +133,94 @@ def test_state_and_questions_belong_to_their_frames(exported):
             assert {event["camera"] for event in rear} == {"observation.images.rear"}
             assert (question["role"], question["content"]) == ("user", "How fast?")
             assert (answer["role"], answer["style"], answer["camera"]) == ("assistant", "vqa", KEY)
+            assert answer["content"] == f"{'slow' if speed < 10 else 'fast'}, {speed:.1f} m/s"
+    assert events > 8
+
+
+def test_questions_stand_in_a_file_as_well(exported, tmp_path):
+    events = [
+        (episode["episode_index"], row["frame_index"], event["content"])
+        for episode in episodes(exported)
+        for row in data(exported, episode).to_pylist()
+        for event in row["language_events"]
+    ]
+    rows = lines(exported / "meta/vqa.jsonl")
+    assert [(row["episode_index"], row["frame_index"], row["content"]) for row in rows] == events
+    recording = write_recording(tmp_path / "drive")
+    without = LeRobotOptions(language=False)
+    export(tmp_path, recording, template=SPEED_TEMPLATE, format="lerobot", split=WHOLE,
+           lerobot=without)  # fmt: skip
+    (episode,) = episodes(tmp_path / "out")
+    assert "language_events" not in data(tmp_path / "out", episode).column_names
+    info = json.loads((tmp_path / "out/meta/info.json").read_text())
+    assert "language_events" not in info["features"]
+    assert len(lines(tmp_path / "out/meta/vqa.jsonl")) == 16
+
+
+def test_tasks_have_the_index_that_pandas_reads(exported):
+    table = pq.read_table(exported / "meta/tasks.parquet")
+    assert table.to_pylist() == [{"task_index": 0, "task": "Drive around the yard."}]
+    about = json.loads(table.schema.metadata[b"pandas"])
+    assert about["index_columns"] == ["task"]
+
+
+def test_statistics_are_those_of_all_frames(exported):
+    stats = json.loads((exported / "meta/stats.json").read_text())
+    speeds = [
+        speed
+        for episode in episodes(exported)
+        for speed in data(exported, episode)["observation.state"].to_pylist()
+    ]
+    state = stats["observation.state"]
+    assert state["count"] == [len(speeds)]
+    assert state["mean"][0] == pytest.approx(np.mean(speeds))
+    assert state["std"][0] == pytest.approx(np.std(speeds))
+    assert (state["min"][0], state["max"][0]) == (min(speeds), max(speeds))
+    assert np.shape(stats[KEY]["mean"]) == (3, 1, 1)
+    assert 0 < stats[KEY]["mean"][0][0][0] < 1
+
+
+def frames(path, wanted):
+    """A recording of one camera: numbers of its frames at 10 Hz, and their sizes."""
+    with BagWriter(path) as writer:
+        for index, size in wanted:
+            stamp = START_NS + index * TENTH
+            message = serialize_compressed_image(stamp, "front", "jpeg", jpeg(index, size))
+            writer.write(FRONT, "sensor_msgs/msg/CompressedImage", stamp, message)
+    return path
+
+
+PLAIN = 'samples: [{name: a, question: "b?", answer: c}]'
+
+
+def test_a_gap_of_a_camera_ends_the_episode(tmp_path):
+    wanted = [(index, (48, 32)) for index in (*range(10), *range(40, 52))]
+    recording = frames(tmp_path / "drive", wanted)
+    export(tmp_path, recording, template=PLAIN, format="lerobot", split=WHOLE)
+    # The last frame before the gap stands for half a second, the first after it likewise.
+    lengths = [episode["length"] for episode in episodes(tmp_path / "out")]
+    assert lengths == [15, 17]
+
+
+def test_a_camera_that_changes_its_size_is_refused(tmp_path):
+    wanted = [(index, (48, 32) if index < 5 else (64, 48)) for index in range(10)]
+    recording = frames(tmp_path / "drive", wanted)
+    with pytest.raises(VilaError, match="changes from 48x32 to 64x48 pixels"):
+        export(tmp_path, recording, template=PLAIN, format="lerobot", split=WHOLE)
+
+
+def test_recordings_that_differ_are_refused(tmp_path):
+    one = write_recording(tmp_path / "one", frames=8)
+    two = write_recording(tmp_path / "two", frames=8, size=(64, 48), start_ns=START_NS + 10**13)
+    with pytest.raises(InvalidRequest, match=r"'one' has cameras of sizes .* one for all"):
+        export(tmp_path, one, two, template=SPEED_TEMPLATE, format="lerobot", split=WHOLE)
+
+
+def test_clips_and_unknown_values_are_refused(tmp_path):
+    recording = write_recording(tmp_path / "drive", frames=8)
+    clip = 'samples: [{name: a, media: video, question: "b?", answer: c}]'
+    with pytest.raises(InvalidRequest, match="LeRobot's questions are about one picture"):
+        export(tmp_path, recording, template=clip, format="lerobot")
+    unknown = LeRobotOptions(state=("brake",))
+    with pytest.raises(InvalidRequest, match="'brake' is not among the template's values: speed"):
+        export(tmp_path, recording, template=SPEED_TEMPLATE, format="lerobot", lerobot=unknown)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from vila_ros.datasets.records import ExportedSample
 from vila_ros.datasets.template import SampleRule
-from vila_ros.errors import InvalidRequest
+from vila_ros.errors import InvalidRequest, Unsupported
 
 FORMATS = ("vila", "webdataset", "coda_lm", "drivelm", "lerobot")
 
@@ -64,10 +64,17 @@ class Format(Protocol):
 
 
 def format_of(name: str) -> Format:
-    """A format by its name. Raises InvalidRequest for one that is not known."""
+    """A format by its name. Raises InvalidRequest for one that is not known, Unsupported for one
+    whose libraries are not installed."""
     if name not in FORMATS:
         raise InvalidRequest(f"The format '{name}' is not one of {', '.join(FORMATS)}.")
     modules = {"vila": "vila_json"}
-    module = importlib.import_module(f"vila_ros.datasets.writing.{modules.get(name, name)}")
+    try:
+        module = importlib.import_module(f"vila_ros.datasets.writing.{modules.get(name, name)}")
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            f"The format '{name}' needs {error.name}, which is not installed: "
+            f"pip install {error.name}"
+        ) from error
     found: Format = module.FORMAT
     return found

@@ -3,6 +3,7 @@
 """LeRobot v3.0: videos, frames in parquet, and questions as language events of their frames.
 
     meta/info.json stats.json tasks.parquet episodes/chunk-000/file-000.parquet
+    meta/vqa.jsonl                           the questions once more, for readers without language
     data/chunk-000/file-000.parquet          an episode a file
     videos/observation.images.CAMERA/chunk-000/file-000.mp4
 
@@ -103,6 +104,7 @@ class LeRobot:
             statistics.append(figures)
             first += source.about["length"]
         meta = export.out / "meta"
+        self._questions(meta / "vqa.jsonl", sources)
         write_table(meta / "episodes/chunk-000/file-000.parquet", pa.Table.from_pylist(rows))
         write_table(meta / "tasks.parquet", task_table([options["task"] or DEFAULT_TASK]))
         _write_json(meta / "stats.json", merged_statistics(statistics))
@@ -114,6 +116,15 @@ class LeRobot:
             if span.split(":")[0] != span.split(":")[1]
         }
         _write_json(meta / "info.json", info)
+
+    def _questions(self, path: Path, sources: Sequence[_Source]) -> None:
+        with whole_file(path) as file:
+            for number, source in enumerate(sources):
+                rows = source.output.folder / f"{source.number}.jsonl"
+                with rows.open(encoding="utf-8") as lines:
+                    for line in lines:
+                        row = {"episode_index": number, **json.loads(line)}
+                        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
 
     def _episode(
         self,
@@ -207,7 +218,8 @@ def _info(
                 "has_audio": False,
             },
         }
-    features[LANGUAGE] = {"dtype": "language", "shape": [1], "names": None}
+    if options["language"]:
+        features[LANGUAGE] = {"dtype": "language", "shape": [1], "names": None}
     for name, kind in _NUMBERS.items():
         features[name] = {"dtype": kind, "shape": [1], "names": None}
     return {

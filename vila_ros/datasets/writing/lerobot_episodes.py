@@ -9,6 +9,7 @@ value is missing for longer, one episode ends and the next begins.
 
 from __future__ import annotations
 
+import json
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,8 +129,10 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
     videos.write(recording)
     about = []
     for number, episode in enumerate(episodes):
-        table = _table(number, episode, tracks, placed, names, fps)
+        events = _events(number, len(episode.values), placed)
+        table = _table(episode, tracks, events if options["language"] else None, names, fps)
         pq.write_table(table, folder / f"{number}.parquet")
+        _write_events(folder / f"{number}.jsonl", events, fps)
         about.append(
             {
                 "split": episode.split,
@@ -235,16 +238,11 @@ def _placed(
     return found
 
 
-def _table(
-    number: int,
-    episode: _Episode,
-    tracks: Mapping[str, _Track],
-    placed: Sequence[tuple[ExportedSample, int, int]],
-    names: Mapping[str, Sequence[str]],
-    fps: int,
-) -> Any:
-    first = next(iter(tracks.values()))
-    events: list[list[dict[str, Any]]] = [[] for _ in episode.values]
+def _events(
+    number: int, length: int, placed: Sequence[tuple[ExportedSample, int, int]]
+) -> list[list[dict[str, Any]]]:
+    """The language of each frame of an episode."""
+    events: list[list[dict[str, Any]]] = [[] for _ in range(length)]
     for sample, at, row in placed:
         if at != number:
             continue
@@ -259,6 +257,25 @@ def _table(
                         "camera": camera,
                     }
                 )
+    return events
+
+
+def _write_events(path: Path, events: Sequence[Sequence[Mapping[str, Any]]], fps: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row, found in enumerate(events):
+            for event in found:
+                line = {"frame_index": row, "timestamp": row / fps, **event}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _table(
+    episode: _Episode,
+    tracks: Mapping[str, _Track],
+    events: Sequence[Sequence[Mapping[str, Any]]] | None,
+    names: Mapping[str, Sequence[str]],
+    fps: int,
+) -> Any:
+    first = next(iter(tracks.values()))
     vectors = {
         feature: [[row[name] for name in group] for row in episode.values]
         for feature, group in names.items()

@@ -40,26 +40,32 @@ def frame_table(
     fps: int,
     stamps: Sequence[int],
     vectors: Mapping[str, Sequence[Sequence[float]]],
-    events: Sequence[Sequence[Mapping[str, Any]]],
+    events: Sequence[Sequence[Mapping[str, Any]]] | None,
 ) -> pa.Table:
     """The frames of an episode; indexes count from 0 until the episode has its place.
 
     stamps: the header's of the first camera's frame. vectors: state and action, a list a frame.
-    events: language of each frame. timestamp: frame_index / fps, as in the videos.
+    events: language of each frame, None for no such column. timestamp: frame_index / fps, as in
+    the videos.
     """
     count = len(stamps)
     numbers = np.arange(count, dtype=np.int64)
-    columns: dict[str, Any] = {
-        name: pa.array(np.array(rows, np.float32).tolist(), pa.list_(pa.float32(), len(rows[0])))
-        for name, rows in vectors.items()
-    }
+    columns: dict[str, Any] = {name: _vectors(rows) for name, rows in vectors.items()}
     columns[STAMP] = pa.array(stamps, pa.int64())
     columns["timestamp"] = pa.array((numbers / fps).astype(np.float32))
     columns["frame_index"] = pa.array(numbers)
     for name in INDEXES[1:]:
         columns[name] = pa.array(np.zeros(count, np.int64))
-    columns[LANGUAGE] = _language(events)
+    if events is not None:
+        columns[LANGUAGE] = _language(events)
     return pa.table(columns)
+
+
+def _vectors(rows: Sequence[Sequence[float]]) -> pa.Array:
+    """Vectors of a fixed length; those of one number are that number, as LeRobot has it."""
+    if len(rows[0]) == 1:
+        return pa.array(np.array([row[0] for row in rows], np.float32))
+    return pa.array(np.array(rows, np.float32).tolist(), pa.list_(pa.float32(), len(rows[0])))
 
 
 def _language(events: Sequence[Sequence[Mapping[str, Any]]]) -> pa.Array:

@@ -78,34 +78,53 @@ def curves(folder: Path) -> dict[str, list[float]]:
     return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-@pytest.mark.parametrize("shard", [(), ("--fsdp",)], ids=["ddp", "fsdp"])
-def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Path, shard):
+# Two runs in the same processes, which take seconds to start.
+COPIES_THEN_SHARDS = """
+import sys
+from vila_ros.cli.main import main
+from vila_ros.training.processes import Processes
+close, Processes.close = Processes.close, lambda self: None
+first, second = sys.argv[1:3]
+assert main(["finetune", "--out", first, *sys.argv[3:]]) == 0
+Processes.close = close
+sys.exit(main(["finetune", "--out", second, "--fsdp", *sys.argv[3:]]))
+"""
+
+
+def test_two_processes_learn_what_one_does(base: Path, data: Path, tmp_path: Path):
     """Five samples a step do not divide by two, and one has no image."""
-    one, two = tmp_path / "one", tmp_path / "two"
+    one, copies, shards = (tmp_path / name for name in ("one", "copies", "shards"))
     more = ("--max-steps", "5", "--stages", "sft", "--no-pack", "--save-every", "3")
+    script = tmp_path / "runs.py"
+    script.write_text(COPIES_THEN_SHARDS)
+    given = command(base, data, one, *more)[3:]
+    at = given.index("--out")
+    given = [*given[:at], *given[at + 2 :]]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [sys.executable, *torchrun, *command(base, data, two, *more, *shard)],
+        [sys.executable, *torchrun, str(script), str(copies), str(shards), *given],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("step 5/5") == 1, "one process speaks"
+    assert done.stdout.count("step 5/5") == 2, "one process speaks"
     assert finetune(base, data, one, *more) == 0
-    first, second, before = weights(one), weights(two), weights(base)
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.allclose(first[name], second[name], atol=2e-4), name
-    # Adam does not mind the scale of gradients, so their norms are compared as well.
-    mine, theirs = curves(one / "logs" / "sft"), curves(two / "logs" / "sft")
-    assert mine["train/samples"] == theirs["train/samples"] == [5, 10, 15, 20, 25]
-    for tag in ("loss", "learning_rate", "gradient_norm"):
-        assert theirs[f"train/{tag}"] == pytest.approx(mine[f"train/{tag}"], rel=1e-3)
-    assert min(theirs["train/tokens_per_second"]) > 0
+    first, before = weights(one), weights(base)
+    mine = curves(one / "logs" / "sft")
     moved = max(float((first[name] - before[name]).abs().max()) for name in first)
     assert moved > 5e-3
+    for several in (copies, shards):
+        second, theirs = weights(several), curves(several / "logs" / "sft")
+        assert first.keys() == second.keys()
+        for name in first:
+            assert torch.allclose(first[name], second[name], atol=2e-4), name
+        # Adam does not mind the scale of gradients, so their norms are compared as well.
+        assert mine["train/samples"] == theirs["train/samples"] == [5, 10, 15, 20, 25]
+        for tag in ("loss", "learning_rate", "gradient_norm"):
+            assert theirs[f"train/{tag}"] == pytest.approx(mine[f"train/{tag}"], rel=1e-3)
+        assert min(theirs["train/tokens_per_second"]) > 0
 
 
 def state(step: int) -> SavedState:

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
             _say(error.message)
         return 130
     if first:
-        _say(f"{out} is complete; try it: vila chat {out} IMAGE")
+        _say(f"{out} is complete; try it: vila describe --model {out} IMAGE")
     return 0
 
 

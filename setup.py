@@ -28,15 +28,8 @@ class BuildWithKernels(build_py):
         quantization = Path(self.build_lib) / "vila_ros" / "quantization"
         native = here / "vila_ros" / "quantization" / "native"
         sources = [str(native / name) for name in ("kernels.c", "team.c", "decode.c")]
-        flags = [
-            "-O3",
-            "-std=gnu11",
-            "-fPIC",
-            "-shared",
-            "-fno-math-errno",
-            "-fno-trapping-math",
-            "-pthread",
-        ]
+        flags = ["-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread"]
+        flags += ["-fno-math-errno", "-fno-trapping-math"]
         target = str(quantization / "libvila_int4.so")
         try:
             subprocess.run(["cc", *flags, *sources, "-lm", "-o", target], check=True)

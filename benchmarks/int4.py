@@ -271,8 +271,14 @@ def measure_shape(shape: str, parts: set[str], device: torch.device, rounds: int
     return figures
 
 
+# VmHWM and not getrusage's figure, which a child inherits from a large parent.
+PEAK = """
+from pathlib import Path
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+"""
 LOAD_CHILD = """
-import json, resource, sys
+import sys
 sys.path.insert(0, sys.argv[1])
 from vila_ros.model.checkpoint import load_vila
 if sys.argv[2]:
@@ -280,10 +286,9 @@ if sys.argv[2]:
     for part in (vila.vision_tower, vila.projector, vila.language_model):
         for tensor in (*part.parameters(), *part.buffers()):
             tensor.sum()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 QUANTISE_CHILD = """
-import resource, sys
+import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from vila_ros.quantization.quantise import quantise_folder
@@ -291,14 +296,13 @@ from vila_ros.quantization.samples import drawn_conversations, split_samples
 if sys.argv[2]:
     samples = split_samples(drawn_conversations(5), "drawings")
     quantise_folder(Path(sys.argv[2]), Path(sys.argv[3]), samples, progress=lambda line: None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
 def peak(child: str, *arguments: str) -> int:
     """Peak resident bytes of a process that runs a piece of code."""
     done = subprocess.run(
-        [sys.executable, "-c", child, str(ROOT), *arguments], capture_output=True, text=True
+        [sys.executable, "-c", child + PEAK, str(ROOT), *arguments], capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(done.stderr)

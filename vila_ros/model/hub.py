@@ -29,6 +29,7 @@ WANTED = (
     "llm/merges.txt",
     "llm/*.safetensors",
     "llm/pytorch_model*.bin",
+    "llm/*-v2.pt",  # int4 of TinyChat
     "vision_tower/*.json",
     "vision_tower/*.safetensors",
     "vision_tower/pytorch_model*.bin",
@@ -36,7 +37,7 @@ WANTED = (
     "mm_projector/*.safetensors",
     "mm_projector/*.bin",
 )
-WEIGHTS = (".safetensors", ".bin")
+WEIGHTS = (".safetensors", ".bin", ".pt")
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def _format_of(folder: Path, layer: str, tensors: Mapping[str, StoredTensor]) ->
     """The name of a layer's format; "" for one in floating point. Raises InvalidCheckpoint."""
     kinds = {suffix: stored.info.dtype for suffix, stored in tensors.items()}
     foreign = [FOREIGN[suffix] for suffix in kinds if suffix in FOREIGN]
-    marked = bool(MARKS & set(kinds)) or kinds.get("weight") in (torch.uint8, torch.int8)
+    marked = bool(MARKS & set(kinds))
     if not foreign and not marked:
         return ""
     if not foreign:

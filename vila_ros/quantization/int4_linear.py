@@ -8,6 +8,7 @@ restored ones, which costs little beside the product and runs at the speed of to
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ FEW_ROWS = 8
 WIDE = 32
 """Rows from which a GPU restores weights: its int4 kernel reads them once for every 16 or so."""
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 64 << 20
 """Of restored weights held at a time."""
 
 
@@ -93,21 +94,22 @@ class Int4Linear(nn.Module):
     def _many(self, x: torch.Tensor) -> torch.Tensor:
         """By blocks of restored weights."""
         kind = wide_dtype() if x.dtype == torch.float32 and len(x) > FEW_ROWS else x.dtype
+        out = torch.empty(len(x), self.out_features, dtype=x.dtype)
         if self.input_scale is not None:
             x = (x * self.input_scale).to(x.dtype)
         x = x.to(kind)
-        out = torch.empty(len(x), self.out_features, dtype=kind)
         step = max(1, BLOCK_BYTES // (self.in_features * kind.itemsize))
         for start in range(0, self.out_features, step):
             end = min(start + step, self.out_features)
+            # Rounds or widens on its way, so that no other copy is made.
             out[:, start:end] = F.linear(x, self._restored(kind, start, end))
-        return out if self.bias is None else out + self.bias
+        return out if self.bias is None else out.add_(self.bias)
 
     def _restored(self, kind: torch.dtype, start: int, end: int) -> torch.Tensor:
         kernels = native.library()
         if kernels is None or kind == torch.float16:
             return self.weight.dequantise(kind, start, end)
-        out = torch.empty(end - start, self.in_features, dtype=kind)
+        out = scratch(kind, end - start, self.in_features)
         native.dequantised(kernels, self.matrix, start, end, out)
         return out
 
@@ -119,6 +121,20 @@ class Int4Linear(nn.Module):
         else:
             out = F.linear(x, self.weight.dequantise(x.dtype))
         return out if self.bias is None else out + self.bias
+
+
+def scratch(kind: torch.dtype, rows: int, columns: int) -> torch.Tensor:
+    """Memory [rows, columns] for a restored block, the same each time in a thread: pages that are
+    given back and fetched again for every block would cost as much as filling them."""
+    needed = rows * columns * kind.itemsize
+    held: torch.Tensor | None = getattr(_local, "scratch", None)
+    if held is None or held.nbytes < needed:
+        held = torch.empty(needed, dtype=torch.uint8)
+        _local.scratch = held
+    return held[:needed].view(kind).view(rows, columns)
+
+
+_local = threading.local()
 
 
 class StoredLinear(nn.Module):

@@ -21,6 +21,7 @@ VERBS = {
     "chat": ("vila_ros.cli.chat", "talk to a model about images"),
     "model": ("vila_ros.cli.model", "what a model folder holds and needs"),
     "parity": ("vila_ros.cli.parity", "recompute reference results and compare"),
+    "finetune": ("vila_ros.cli.finetune", "train a model on your own recordings"),
     "engine": ("vila_ros.cli.engine", "what a TensorRT-LLM engine folder is, and if it runs here"),
     "build-engine": ("vila_ros.cli.build_engine", "build a TensorRT-LLM engine folder"),
     "verify-runtime": ("vila_ros.cli.verify_runtime", "check an installed runtime on its hardware"),

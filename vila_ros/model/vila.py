@@ -13,7 +13,7 @@ import torch
 from vila_ros.engine.interface import ImagePart, Message, RgbImage, VideoPart
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.config import VilaConfig
-from vila_ros.model.conversation import Conversation
+from vila_ros.model.conversation import Conversation, Turn
 from vila_ros.model.image_processing import ImageProcessor, PreparedImage
 from vila_ros.model.interleave import (
     MarkStyle,
@@ -139,15 +139,15 @@ class Vila:
         encoder = self.config.image_encoder
         frame = self._text_length(encoder.start_tokens) + self._text_length(encoder.end_tokens)
         if grid is None:
-            return self._tile_tokens + frame
+            return self.tile_tokens + frame
         rows, columns = grid
         scales = self.config.scales
         if scales is not None and scales.dynamic:
             if scales.output < len(scales.sizes) - 1:
                 rows = columns = scales.sizes[scales.output] // scales.sizes[0]
-            return rows * columns * self._tile_tokens + frame
+            return rows * columns * self.tile_tokens + frame
         tiles = rows * columns + int(rows * columns > 1)
-        return tiles * (self._tile_tokens + frame) + (tiles - 1) * len(self.tile_separator_ids)
+        return tiles * (self.tile_tokens + frame) + (tiles - 1) * len(self.tile_separator_ids)
 
     # Clips
 
@@ -170,7 +170,7 @@ class Vila:
         encoder = self.config.video_encoder
         frame = self._text_length(encoder.start_tokens) + self._text_length(encoder.end_tokens)
         separator = self._text_length(encoder.sep_tokens)
-        return clip_rows(len(frames), self._tile_tokens, encoder.pool_sizes, frame, separator)
+        return clip_rows(len(frames), self.tile_tokens, encoder.pool_sizes, frame, separator)
 
     # Prompts
 
@@ -180,13 +180,19 @@ class Vila:
         Raises InvalidRequest unless messages are an optional system message, then user and
         assistant alternating.
         """
+        turns, media, tiled = self.mark(messages)
+        return self.lay_out(self.conversation.prompt(turns), media, tiled)
+
+    def mark(
+        self, messages: Sequence[Message]
+    ) -> tuple[tuple[Turn, ...], tuple[MediaPart, ...], bool]:
+        """Messages as turns with marks, their media in order, and whether these are tiled."""
         given = [part for message in messages for part in message.parts]
         media = [part for part in given if isinstance(part, ImagePart | VideoPart)]
         # The reference tiles an image only where it is the only medium (generate_content in
         # llava/model/llava_arch.py): many tiles of many frames would fill the context.
         tiled = len(media) == 1 and isinstance(media[0], ImagePart) and self._tiles_images
-        turns, parts = mark_media(messages, self._mark_style(tiled))
-        return self.lay_out(self.conversation.prompt(turns), parts, tiled)
+        return (*mark_media(messages, self._mark_style(tiled)), tiled)
 
     def lay_out(self, prompt: str, media: Sequence[MediaPart], tiled: bool = False) -> PromptLayout:
         """A prompt that is templated already, with a mark for each medium.
@@ -280,7 +286,7 @@ class Vila:
         return self.config.generation == "nvila" and self.image_processor.tiles_images
 
     @cached_property
-    def _tile_tokens(self) -> int:
+    def tile_tokens(self) -> int:
         """Projected tokens of one tile, or of an image that is not tiled."""
         return self.projector.tokens(self.vision_tower.tokens)
 
@@ -292,11 +298,12 @@ class Vila:
         first = ids.index(mark)
         return tuple(ids[first + 1 : ids.index(mark, first + 1)])
 
-    def _text_ids(self, text: str | None) -> list[int]:
+    def text_ids(self, text: str | None) -> list[int]:
+        """Token ids of framing text; none for None."""
         return [] if text is None else list(self.tokenizer(text).input_ids)
 
     def _text_length(self, text: str | None) -> int:
-        return len(self._text_ids(text))
+        return len(self.text_ids(text))
 
     def _embed_text(self, text: str | None) -> torch.Tensor | None:
-        return None if text is None else self.embed_tokens(torch.tensor(self._text_ids(text)))
+        return None if text is None else self.embed_tokens(torch.tensor(self.text_ids(text)))

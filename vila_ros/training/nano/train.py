@@ -25,7 +25,7 @@ from vila_ros.simulation.questions import CLIP_TASKS, TASKS, Questioner
 from vila_ros.simulation.shapes import COLORS, KINDS
 from vila_ros.simulation.wording import STEERING
 from vila_ros.training.nano.cells import CellHeads
-from vila_ros.training.nano.mixture import sequence_of, tasks_for, text_sequence
+from vila_ros.training.nano.mixture import sequence_of, text_sequence
 from vila_ros.training.nano.network import Network, language_config
 from vila_ros.training.nano.recipe import Recipe, StageRecipe
 from vila_ros.training.nano.sequences import Packed, Writer, batch_of
@@ -167,8 +167,7 @@ class Trainer:
         captions = stage.name == "pretrain"
         for number in chance.integers(len(pool), size=count):
             record = pool[number]
-            tasks = tasks_for(record, captions)
-            yield sequence_of(record, self._writer, chance, tasks, _TOKENS[stage.name])
+            yield sequence_of(record, self._writer, chance, captions, _TOKENS[stage.name])
         if chance.random() < 0.25:
             yield text_sequence(self._writer, chance, _TOKENS["finetune"])
             yield text_sequence(self._writer, chance, _TOKENS["finetune"])

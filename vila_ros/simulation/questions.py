@@ -82,13 +82,13 @@ class Questioner:
     # Words
 
     def _pick(self, items: Sequence[str]) -> str:
-        return items[self._chance.integers(len(items))]
+        return items[int(self._chance.integers(len(items)))]
 
     def _even(self) -> bool:
         return bool(self._chance.random() < 0.5)
 
     def _one(self, things: Sequence[SeenThing]) -> SeenThing | None:
-        return things[self._chance.integers(len(things))] if things else None
+        return things[int(self._chance.integers(len(things)))] if things else None
 
     def _put(self, templates: Sequence[str], kind: str, color: str = "") -> str:
         names = wording.NAMES[kind]

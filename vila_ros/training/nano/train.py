@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class Trainer:
 
     def run(self) -> None:
         """All stages that are not done yet."""
-        done = self._load()
+        done = self.load()
         for index, stage in enumerate(self._recipe.stages):
             if index >= done[0]:
                 self._stage(index, stage, done[1] if index == done[0] else 0)
@@ -197,8 +198,11 @@ class Trainer:
         )
         part.rename(self._checkpoint)
 
-    def _load(self) -> tuple[int, int]:
-        """Take up the checkpoint, if there is one; the stage and the step to go on with."""
+    def load(self) -> tuple[int, int]:
+        """Take up the checkpoint, if there is one; the stage and the step to go on with.
+
+        Raises InvalidCheckpoint if it is broken.
+        """
         if not self._checkpoint.is_file():
             return 0, 0
         state = _read(self._checkpoint)
@@ -221,7 +225,7 @@ def _groups(parameters: list[nn.Parameter]) -> list[dict[str, object]]:
     ]
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, weights_only=True))
     except (

@@ -157,9 +157,9 @@ class OpenAiHttpEngine:
             raise Cancelled("The engine was closed.") from None
         # close() may end the loop before _run has begun, which then cannot say so itself.
         future.add_done_callback(
-            lambda done: call.outbox.put(Cancelled("The engine was closed."))
-            if done.cancelled()
-            else None
+            lambda done: (
+                call.outbox.put(Cancelled("The engine was closed.")) if done.cancelled() else None
+            )
         )
         return future
 

@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the model's folder (default: WORK/vila-nano)")
     parser.add_argument("--tub", type=Path, help="a donkeycar tub to learn steering from, too")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (%(default)s)")
+    parser.add_argument("--export", action="store_true", help="write the model as far as it is")
     parser.add_argument("--short", action="store_true", help="try every part in a minute")
     args = parser.parse_args()
     try:
@@ -64,7 +65,10 @@ def make(args: argparse.Namespace) -> None:
     trainer = Trainer(
         recipe, shards, args.work, lambda line: print(line, flush=True), steering=steering
     )
-    trainer.run()
+    if args.export:
+        trainer.load()
+    else:
+        trainer.run()
     out = args.out or args.work / "vila-nano"
     for name in ("config.json", "mm_projector", "vision_tower"):
         source, target = shipped_folder() / name, out / name

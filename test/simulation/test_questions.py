@@ -123,6 +123,22 @@ def test_training_never_denies_a_held_out_color():
     assert any(HELD_OUT["car"] in each.question for each in rare)
 
 
+def test_a_family_differs_in_one_word_and_is_partly_true():
+    asker = Questioner(
+        [frame(seen(), seen("cone", "blue", number=1, column=0.8))], np.random.default_rng(0)
+    )
+    presence = asker.ask_every("every presence")
+    assert [each.answer for each in presence].count("yes") == 2
+    assert len(presence) == 8
+    sides = asker.ask_every("every side")
+    assert [each.answer for each in sides].count("yes") == 2
+    assert len(sides) == 6
+    assert {each.answer for each in asker.ask_every("every color")} == {"yes", "no"}
+    moving = Questioner(clip((0.2, 5, 1.0), (0.8, 5, 1.0)), np.random.default_rng(0))
+    answers = [each.answer for each in moving.ask_every("every motion")]
+    assert answers == ["it crosses from left to right", "yes", "no", "no"]
+
+
 def test_every_task_can_be_asked():
     frames = clip((0.2, 5, 1.0), (0.8, 5, 1.0))
     for task in (*TASKS, *CLIP_TASKS):

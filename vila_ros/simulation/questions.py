@@ -71,16 +71,24 @@ class Questioner:
         made = (_CLIP_MAKERS if task in _CLIP_MAKERS else _MAKERS)[task](self)
         return None if made is None else Asked(task, *made)
 
+    def ask_every(self, family: str) -> list[Asked]:
+        """Questions that differ in one word only, of which some are true and some are not.
+
+        family: one of FAMILIES. Asked about one picture they teach what a single question among
+        many pictures hardly does: that the answer hangs on that word. May be empty.
+        """
+        return [Asked(family, *each) for each in _FAMILIES[family](self)]
+
     # Words
 
     def _pick(self, items: Sequence[str]) -> str:
-        return items[self._chance.integers(len(items))]
+        return items[int(self._chance.integers(len(items)))]
 
     def _even(self) -> bool:
         return bool(self._chance.random() < 0.5)
 
     def _one(self, things: Sequence[SeenThing]) -> SeenThing | None:
-        return things[self._chance.integers(len(things))] if things else None
+        return things[int(self._chance.integers(len(things)))] if things else None
 
     def _put(self, templates: Sequence[str], kind: str, color: str = "") -> str:
         names = wording.NAMES[kind]
@@ -271,6 +279,46 @@ class Questioner:
     def _ask_drives(self) -> tuple[str, str] | None:
         return self._pick(wording.DRIVES), self._yes(drives(self._frames))
 
+    # Families
+
+    def _every_presence(self) -> list[tuple[str, str]]:
+        absent = self._absent()
+        return [
+            (self._put(wording.PRESENCE, kind), self._yes(self._counts[kind] > 0))
+            for kind in KINDS
+            if self._counts[kind] or kind in absent
+        ]
+
+    def _every_side(self) -> list[tuple[str, str]]:
+        made = []
+        for thing in self._lone[:3]:
+            where = side(thing)
+            for asked in SIDES if where is not None else ():
+                color = thing.color if self._chance.random() < 0.3 else ""
+                templates = wording.SIDE_PRESENCE[asked]
+                made.append((self._put(templates, thing.kind, color), self._yes(asked == where)))
+        return made
+
+    def _every_color(self) -> list[tuple[str, str]]:
+        made = []
+        for thing in self._lone[:3]:
+            other = self._pick(self._colors(thing.kind, {thing.color}))
+            for color in (thing.color, other):
+                question = self._put(wording.COLOR_PRESENCE, thing.kind, color)
+                made.append((question, self._yes(color == thing.color)))
+        return made
+
+    def _every_motion(self) -> list[tuple[str, str]]:
+        made = []
+        for thing, did in self._movers():
+            made.append((self._put(wording.MOTION, thing.kind), wording.MOTIONS[did][0]))
+            others = [each for each in wording.MOTIONS if each != did]
+            wrong = [others[i] for i in self._chance.choice(len(others), 2, replace=False)]
+            for asked in (did, *wrong):
+                question = self._put(wording.MOTIONS[asked][2], thing.kind)
+                made.append((question, self._yes(asked == did)))
+        return made
+
 
 def describe(truth: FrameTruth) -> str:
     """A caption: what shows, from left to right, with colours and sides."""
@@ -337,5 +385,12 @@ _CLIP_MAKERS: Mapping[str, _Maker] = {
     "clip caption": Questioner._ask_clip_caption,
     "drives": Questioner._ask_drives,
 }
+_FAMILIES: Mapping[str, Callable[[Questioner], list[tuple[str, str]]]] = {
+    "every presence": Questioner._every_presence,
+    "every side": Questioner._every_side,
+    "every color": Questioner._every_color,
+    "every motion": Questioner._every_motion,
+}
 TASKS = tuple(_MAKERS)
 CLIP_TASKS = tuple(_CLIP_MAKERS)
+FAMILIES = tuple(_FAMILIES)

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -13,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vila_ros.errors import Unsupported
 from vila_ros.simulation.background import Background
-from vila_ros.simulation.bullet import connect
 from vila_ros.simulation.scene import Camera, FrameTruth, SeenThing, Surroundings, Thing
 from vila_ros.simulation.shapes import SHAPES, Part
 
@@ -31,7 +34,7 @@ class Renderer:
 
     def __init__(self, width: int = 320, height: int = 240) -> None:
         self.width, self.height = width, height
-        self._bullet: Any = connect()
+        self._bullet = _simulation()
         self._shapes: dict[int, int] = {}
         self._surroundings: Surroundings | None = None
         self._background: Background | None = None
@@ -152,7 +155,8 @@ class Renderer:
             shadow=0,
             renderer=self._bullet.ER_TINY_RENDERER,
         )
-        colors = np.reshape(rgba, (self.height, self.width, 4))[..., :3].astype(np.float32) / 255
+        levels = np.reshape(rgba, (self.height, self.width, 4))[..., :3]
+        colors = np.asarray(levels / 255, np.float32)
         bodies = np.reshape(owners, (self.height, self.width))
         thing_of = np.full(max([*self._bodies.values(), 0]) + 2, -1, np.int32)
         for (number, _), body in self._bodies.items():
@@ -170,6 +174,25 @@ class Renderer:
             grain = chance.standard_normal(levels.shape, dtype=np.float32)
             levels = levels + grain * camera.noise
         return np.clip(levels, 0, 255).astype(np.uint8)
+
+
+def _simulation() -> Any:
+    """A physics client of its own; what pybullet's C code prints when it starts is kept off."""
+    sys.stdout.flush()
+    with open(os.devnull, "wb") as nowhere, ExitStack() as restored:
+        for number in (1, 2):
+            kept = os.dup(number)
+            restored.callback(os.close, kept)
+            restored.callback(os.dup2, kept, number)
+            os.dup2(nowhere.fileno(), number)
+        try:
+            import pybullet
+            from pybullet_utils.bullet_client import BulletClient
+        except ImportError:
+            raise Unsupported(
+                "Rendered scenes need pybullet, which is not installed: pip install pybullet"
+            ) from None
+        return BulletClient(connection_mode=pybullet.DIRECT)
 
 
 def _in_front(thing: Thing, camera: Camera) -> bool:
@@ -255,8 +278,8 @@ def cell_owners(
         if (middle >= 0).all() and (middle < 1).all():
             column, row = (middle * cells).astype(int).tolist()
             middles[row, column] = True
-    blocks = owners.reshape(cells, fine, cells, fine).transpose(0, 2, 1, 3)
-    blocks = blocks.reshape(cells, cells, fine * fine)
+    tiled = owners.reshape(cells, fine, cells, fine).transpose(0, 2, 1, 3)
+    blocks = tiled.reshape(cells, cells, fine * fine)
     found = np.full((cells, cells), -1, np.int16)
     most = np.full((cells, cells), fine * fine // 5)
     for thing in shown:

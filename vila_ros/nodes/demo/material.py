@@ -17,7 +17,7 @@ from vila_ros.perception.types import RefusedImage
 from vila_ros.simulation.drive import write_drive
 from vila_ros.simulation.scene import FrameTruth
 
-DRIVE_SECONDS = 26.0
+DRIVE_SECONDS = 26.4
 LONGEST_SECONDS = 30.0
 MOST_SEED = (1 << 31) - 1
 EMBEDDED_NOTE = (

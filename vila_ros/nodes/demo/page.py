@@ -90,7 +90,7 @@ class _Pictures:
         image = '<span class="missing">no picture</span>'
         if data is not None:
             url = "data:image/jpeg;base64," + base64.b64encode(data).decode()
-            image = f'<img src="{url}" alt="{said}" loading="lazy">'
+            image = f'<img src="{url}" alt="{said}">'
         caption = f"{escape(camera)} · {self.at(stamp)}"
         return f'<figure title="{stamp}">{image}<figcaption>{caption}</figcaption></figure>'
 

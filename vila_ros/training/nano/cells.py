@@ -57,8 +57,7 @@ class CellHeads(nn.Module):
 
     def __init__(self, hidden: int, kind_ids: list[int], color_ids: list[int]) -> None:
         super().__init__()
-        self.register_buffer("kind_ids", torch.tensor(kind_ids), persistent=False)
-        self.register_buffer("color_ids", torch.tensor(color_ids), persistent=False)
+        self._kind_ids, self._color_ids = kind_ids, color_ids
         self.norm = nn.LayerNorm(hidden)
         self.scale = nn.Parameter(torch.tensor(20.0))
         self.empty = nn.Parameter(torch.randn(2, hidden) * 0.02)
@@ -80,8 +79,8 @@ class CellHeads(nn.Module):
         colors = torch.from_numpy(labels.colors).long()
         middles = torch.from_numpy(labels.middles).float()
         words = embeddings.detach().float()
-        kind_logits = self._likeness(tokens, words[self.kind_ids], self.empty[:1])
-        color_logits = self._likeness(tokens, words[self.color_ids], self.empty[1:])
+        kind_logits = self._likeness(tokens, words[self._kind_ids], self.empty[:1])
+        color_logits = self._likeness(tokens, words[self._color_ids], self.empty[1:])
         loss = _loss(kind_logits, kinds) + _loss(color_logits, colors)
         columns = torch.arange(CELLS).repeat(CELLS).expand(len(tokens), -1)
         rows = torch.arange(CELLS).repeat_interleave(CELLS).expand(len(tokens), -1)

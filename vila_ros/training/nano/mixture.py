@@ -23,45 +23,75 @@ MOTION_TASKS: Mapping[str, float] = {
     "motion": 5.0, "motion check": 4.0, "appears": 1.5, "leaves": 1.5, "clip caption": 1.2,
     "drives": 1.0, "presence": 1.5, "color": 1.0, "side": 0.7, "count": 0.7, "caption": 0.0,
 }  # fmt: skip
+# Planners that offer "Yes" and "No" are answered by these tokens' probabilities as well.
+_CAPITALISED = 0.08
 CAPTIONS: Mapping[str, float] = {"caption": 1.0, "clip caption": 0.0}
 CLIP_CAPTIONS: Mapping[str, float] = {"caption": 0.0, "clip caption": 1.0}
+
+
+# Families of questions (see Questioner.ask_every) that a sequence begins with, and how often.
+PICTURE_FAMILIES = (("every presence",), ("every presence",), ("every side", "every color"))
+CLIP_FAMILIES = (("every motion",),)
+FAMILY_SHARE, CLIP_FAMILY_SHARE = 0.45, 0.8
 
 
 def sequence_of(
     record: SceneRecord,
     writer: Writer,
     chance: np.random.Generator,
-    tasks: Mapping[str, float],
+    captions: bool,
     budget: int,
 ) -> Packed:
-    """A scene's pictures with questions of about `budget` tokens behind them."""
+    """A scene's pictures with questions of about `budget` tokens behind them.
+
+    captions: whether it is captions alone that are asked for.
+    """
     frames = record.frames
     pictures = list(range(record.first, record.first + len(frames)))
     times = [frame.stamp_ns / 1e9 for frame in frames]
     beginning = writer.beginning(pictures, times, chance)
     asker = Questioner(frames, chance)
+    branches = [] if captions else _family_branches(record, asker, writer, chance)
+    size = sum(len(branch.asked) + len(branch.answer) for branch in branches)
+    tasks = tasks_for(record, captions)
     names = list(tasks)
     shares = np.array([tasks[name] for name in names])
-    shares = shares / shares.sum()
-    branches: list[Branch] = []
     seen: set[str] = set()
-    size = 0
-    for name in chance.choice(len(names), 60, p=shares):
-        asked = asker.ask(names[name])
+    for index in chance.choice(len(names), 60, p=shares / shares.sum()):
+        asked = asker.ask(names[index])
         if asked is None or asked.question in seen:
             continue
         seen.add(asked.question)
         answer = asked.answer
-        if answer in ("yes", "no") and chance.random() < 0.08:
+        if answer in ("yes", "no") and chance.random() < _CAPITALISED:
             answer = answer.capitalize()
         weight = 0.5 if "caption" in asked.task else 1.0
         branch = writer.branch(asked.question, answer, weight)
-        length = len(branch.asked) + len(branch.answer)
-        if branches and size + length > budget:
+        size += len(branch.asked) + len(branch.answer)
+        if branches and size > budget:
             break
         branches.append(branch)
-        size += length
     return Packed(beginning, tuple(branches))
+
+
+def _family_branches(
+    record: SceneRecord, asker: Questioner, writer: Writer, chance: np.random.Generator
+) -> list[Branch]:
+    """Families of questions, yes and no weighing the same within each; often none."""
+    families = CLIP_FAMILIES if record.is_clip else PICTURE_FAMILIES
+    if chance.random() >= (CLIP_FAMILY_SHARE if record.is_clip else FAMILY_SHARE):
+        return []
+    branches: list[Branch] = []
+    for family in families[chance.integers(len(families))]:
+        asked = asker.ask_every(family)
+        yes = sum(each.answer == "yes" for each in asked)
+        no = sum(each.answer == "no" for each in asked)
+        denial = min(1.0, yes / no) if yes and no else 1.0
+        branches += [
+            writer.branch(each.question, each.answer, denial if each.answer == "no" else 1.0)
+            for each in asked
+        ]
+    return branches
 
 
 def text_sequence(writer: Writer, chance: np.random.Generator, budget: int) -> Packed:

@@ -47,7 +47,7 @@ def text_only(chance: np.random.Generator) -> tuple[str, str]:
 
 
 def _pick(items: Sequence[str], chance: np.random.Generator) -> str:
-    return items[chance.integers(len(items))]
+    return items[int(chance.integers(len(items)))]
 
 
 def _fact(chance: np.random.Generator) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from vila_ros.simulation.questions import CLIP_TASKS, TASKS, Questioner
 from vila_ros.simulation.shapes import COLORS, KINDS
 from vila_ros.simulation.wording import STEERING
 from vila_ros.training.nano.cells import CellHeads
-from vila_ros.training.nano.mixture import sequence_of, tasks_for, text_sequence
+from vila_ros.training.nano.mixture import sequence_of, text_sequence
 from vila_ros.training.nano.network import Network, language_config
 from vila_ros.training.nano.recipe import Recipe, StageRecipe
 from vila_ros.training.nano.sequences import Packed, Writer, batch_of
@@ -74,7 +75,7 @@ class Trainer:
 
     def run(self) -> None:
         """All stages that are not done yet."""
-        done = self._load()
+        done = self.load()
         for index, stage in enumerate(self._recipe.stages):
             if index >= done[0]:
                 self._stage(index, stage, done[1] if index == done[0] else 0)
@@ -167,8 +168,7 @@ class Trainer:
         captions = stage.name == "pretrain"
         for number in chance.integers(len(pool), size=count):
             record = pool[number]
-            tasks = tasks_for(record, captions)
-            yield sequence_of(record, self._writer, chance, tasks, _TOKENS[stage.name])
+            yield sequence_of(record, self._writer, chance, captions, _TOKENS[stage.name])
         if chance.random() < 0.25:
             yield text_sequence(self._writer, chance, _TOKENS["finetune"])
             yield text_sequence(self._writer, chance, _TOKENS["finetune"])
@@ -198,8 +198,11 @@ class Trainer:
         )
         part.rename(self._checkpoint)
 
-    def _load(self) -> tuple[int, int]:
-        """Take up the checkpoint, if there is one; the stage and the step to go on with."""
+    def load(self) -> tuple[int, int]:
+        """Take up the checkpoint, if there is one; the stage and the step to go on with.
+
+        Raises InvalidCheckpoint if it is broken.
+        """
         if not self._checkpoint.is_file():
             return 0, 0
         state = _read(self._checkpoint)
@@ -222,7 +225,7 @@ def _groups(parameters: list[nn.Parameter]) -> list[dict[str, object]]:
     ]
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, weights_only=True))
     except (

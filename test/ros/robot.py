@@ -27,7 +27,8 @@ from vila_ros.msg import SceneDescription
 from vila_ros.srv import Query
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 30.0
+# Ends a broken run; a busy machine may take half a minute to import torch.
+TIMEOUT = 120.0
 
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,

@@ -15,6 +15,7 @@ from vila_ros.annotation.questions import (
     QuestionDisagreement,
     UserQuestions,
 )
+from vila_ros.engine.torch_engine import TorchEngine
 from vila_ros.errors import InvalidRequest, Unsupported
 from vila_ros.perception.types import Frame, MessageKind
 
@@ -80,6 +81,17 @@ def test_without_probabilities_an_answer_counts_with_less():
     assert told(UserQuestions(ask(probabilities=False), [DARK]), 0.0) == [
         ("“Is it dark?” yes", 0.75)
     ]
+
+
+def test_answers_do_not_depend_on_what_the_engine_did_before(golden):
+    engine = TorchEngine(str(golden), device="cpu", threads=1, max_concurrency=1, compile=False)
+    fresh = [Interviewer(engine).yes_or_no(sight(0.3), DARK) for _ in range(2)]
+    busy = Interviewer(engine)
+    for question in (f"{DARK} Say yes.", BRIGHT, "Is there a dog, a cat, or anything else?"):
+        busy.yes_or_no(sight(0.8), question)
+    after = Interviewer(engine).yes_or_no(sight(0.3), DARK)
+    engine.close()
+    assert fresh == [after, after]
 
 
 def test_each_question_is_asked_once_a_frame_under_a_key_of_its_own():

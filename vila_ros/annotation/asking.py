@@ -34,7 +34,10 @@ class YesOrNo:
 
 
 class Interviewer:
-    """Asks a loaded engine about frames; remembers the answers about the last one."""
+    """Asks an engine about frames; remembers the answers about the last one.
+
+    Two of them that are asked the same give the same answers, whatever their engine did before.
+    """
 
     def __init__(self, engine: Engine, name: str = "") -> None:
         """name: what to call the model; its own name if empty."""
@@ -42,6 +45,8 @@ class Interviewer:
         self.capabilities: Capabilities = capabilities
         self.name = name or capabilities.model
         self._engine = engine
+        if capabilities.runtime == "torch":
+            self._settle()
         self._sight: Sight | None = None
         self._key = ""
         self._answers: dict[str, YesOrNo] = {}
@@ -79,6 +84,17 @@ class Interviewer:
         if last is None:
             raise EngineFailed(f"{self.name} gave no answer at all")
         return text, last
+
+    def _settle(self) -> None:
+        """Leave what the engine keeps of prompts in the same state.
+
+        A prompt's beginning that is kept from the one before is not computed again, and what was
+        computed in other company differs in the last digits.
+        """
+        question = Message("user", (TextPart("Ready?"),))
+        name = f"annotate-{next(_serials)}"
+        for _ in self._engine.generate(GenerationRequest(name, (question,), max_tokens=1)):
+            pass
 
     def _look_at(self, sight: Sight) -> None:
         if self._sight is not sight:

@@ -7,6 +7,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from test.quantization.conftest import SMALL
 from vila_ros.engine.interface import EngineSpec, GenerationRequest, ImagePart, Message, TextPart
 from vila_ros.engine.supervisor import SupervisedEngine
 from vila_ros.errors import InvalidCheckpoint, InvalidRequest
+from vila_ros.model import checkpoint
 from vila_ros.model.checkpoint import load_vila
 from vila_ros.model.generation import Generator
 from vila_ros.model.info import describe_model
@@ -92,6 +94,16 @@ def test_the_language_model_is_int4_and_the_rest_is_what_it_was(source, packed):
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     head = vila.language_model.lm_head.weight
     assert torch.equal(head, before.language_model.lm_head.weight)
+
+
+@pytest.mark.parametrize("wide", [torch.bfloat16, torch.float32])
+def test_the_tower_keeps_its_16_bits_where_the_cpu_is_fast_in_them(packed, monkeypatch, wide):
+    monkeypatch.setattr(checkpoint, "wide_dtype", lambda: wide)
+    vila = load_vila(packed, dtype="float32")
+
+    assert next(vila.vision_tower.parameters()).dtype == wide
+    (rows,) = vila.encode_images([np.zeros((40, 60, 3), np.uint8)])
+    assert rows.dtype == torch.float32
 
 
 def test_its_logits_stay_near_those_of_the_float_model(source, packed):

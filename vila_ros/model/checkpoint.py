@@ -27,6 +27,7 @@ from vila_ros.model.vila import Vila
 from vila_ros.model.vision_tower import VisionTower
 from vila_ros.model.weights import open_weights, walk
 from vila_ros.quantization.int4_folder import load_int4_weights, open_int4
+from vila_ros.quantization.int4_linear import wide_dtype
 from vila_ros.quantization.seal import check_files, check_finite_answer, check_golden
 
 COMPUTE_DTYPES = {
@@ -72,7 +73,8 @@ def load_vila(
         language_model = build_language_model(config.language)
     processor = ImageProcessor.from_config(config)
     try:
-        load_weights(tower, config.vision_folder, tower.published_name, kept, place)
+        seeing = _tower_dtype(config, kept, place)
+        load_weights(tower, config.vision_folder, tower.published_name, seeing, place)
         load_weights(projector, config.projector_folder, str, kept, place)
         _load_language_model(language_model, config, kept, place)
     except torch.OutOfMemoryError as error:
@@ -178,6 +180,20 @@ def _load_language_model(
     load_weights(model, config.llm_folder, language_name, dtype, device, optional)
     if tied:
         model.lm_head.weight = model.model.embed_tokens.weight  # type: ignore[union-attr]
+
+
+def _tower_dtype(config: VilaConfig, dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The vision tower's type: beside an int4 language model that computes in float32, a tower
+    stored in 16 bits keeps as many, where this CPU is fast in them; it would be half the memory."""
+    if (
+        dtype == torch.float32
+        and device.type == "cpu"
+        and wide_dtype() == torch.bfloat16
+        and stored_dtype(config.vision_folder).itemsize == 2
+        and open_int4(config.llm_folder) is not None
+    ):
+        return torch.bfloat16
+    return dtype
 
 
 def _device(name: str) -> torch.device:

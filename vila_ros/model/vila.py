@@ -92,8 +92,9 @@ class Vila:
         if not prepared:
             return []
         pixels = torch.cat([image.pixels for image in prepared])
+        kind = next(self.vision_tower.parameters()).dtype
         features = [
-            self.vision_tower(batch.to(self.device, self.dtype))
+            self.vision_tower(batch.to(self.device, kind)).to(self.dtype)
             for batch in pixels.split(TOWER_BATCH)
         ]
         return list(torch.cat(features).split([len(image.pixels) for image in prepared]))

@@ -9,11 +9,18 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from vila_ros.engine.interface import ImagePart, Message, TextPart
 from vila_ros.errors import InvalidCheckpoint, Unsupported
 from vila_ros.model import dinov2_onnx
 from vila_ros.model.checkpoint import load_vila, locate
-from vila_ros.model.embedded import EMBEDDED_MODEL, embedded_model_folder, shipped_folder
+from vila_ros.model.embedded import (
+    EMBEDDED_INT4,
+    EMBEDDED_MODEL,
+    embedded_model_folder,
+    shipped_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,33 @@ def test_it_loads_and_sees(folder):
     assert rows[0].shape == (64, 256)
     assert np.isfinite(rows[0].numpy()).all()
     assert 5e6 < sum(each.numel() for each in vila.language_model.parameters()) < 15e6
+
+
+def test_its_int4_form_differs_in_the_language_model_alone(cache, folder, monkeypatch):
+    monkeypatch.setenv("VILA_ROS_CACHE", str(cache))
+    int4 = locate(EMBEDDED_INT4)
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(int4).as_posix() for path in int4.rglob("*") if path.is_file()}
+    assert found == names | {"llm/int4_seal.json"}
+    same = {name for name in names if (folder / name).read_bytes() == (int4 / name).read_bytes()}
+    # The tower is converted anew; its header does not come out in the same order each time.
+    kept = {name for name in names if not name.startswith(("llm/", "vision_tower/model"))}
+    assert kept <= same
+    assert "llm/model.safetensors" not in same
+
+
+def test_its_int4_form_computes_much_the_same(cache, folder):
+    picture = np.full((48, 64, 3), 90, np.uint8)
+    question = Message("user", (ImagePart(picture), TextPart("Is there a car?")))
+    logits = []
+    for each in (folder, embedded_model_folder(cache, name=EMBEDDED_INT4)):
+        vila = load_vila(each, dtype="float32")
+        with torch.no_grad():
+            rows = vila.embed_prompt(vila.render([question]))[None]
+            logits.append(vila.language_model(inputs_embeds=rows).logits[0, -1])
+    exact, rounded = logits
+    assert (exact - rounded).norm() < 0.3 * exact.norm()
+    assert (exact - rounded).norm() > 0
 
 
 def test_changed_parts_make_another_folder(cache, folder, tmp_path):

@@ -166,7 +166,7 @@ def test_without_a_model_the_embedded_one_answers_and_it_is_said_what_it_is_for(
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output
     told = " ".join(output.split())
-    assert "model vila-nano vila-nano is for this demonstration and for tests" in told
+    assert "model vila-nano-int4 vila-nano is for this demonstration and for tests" in told
     assert "A robot should use a released VILA checkpoint: make demo MODEL=" in told
     assert "✓ 1 of 1 questions" in told
 

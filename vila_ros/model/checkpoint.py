@@ -17,7 +17,7 @@ from torch import nn
 from vila_ros.errors import InvalidCheckpoint, InvalidRequest, OutOfMemory, Unsupported
 from vila_ros.model.config import VilaConfig, read_config
 from vila_ros.model.conversation import choose_conversation
-from vila_ros.model.embedded import EMBEDDED_MODEL, embedded_model_folder
+from vila_ros.model.embedded import EMBEDDED_MODELS, embedded_model_folder
 from vila_ros.model.hub import fetch_snapshot, is_hub_id
 from vila_ros.model.image_processing import ImageProcessor
 from vila_ros.model.language_model import build_language_model, language_name, restore_buffers
@@ -92,12 +92,13 @@ def locate(model: str | Path, revision: str | None = None) -> Path:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
-    if str(model) == EMBEDDED_MODEL:
-        return embedded_model_folder()
+    if str(model) in EMBEDDED_MODELS:
+        return embedded_model_folder(name=str(model))
     if is_hub_id(str(model)):
         return fetch_snapshot(str(model), revision).folder
     raise InvalidCheckpoint(
-        f"{model} is neither a folder nor a hub id such as 'owner/name' nor {EMBEDDED_MODEL}"
+        f"{model} is neither a folder nor a hub id such as 'owner/name' nor one of "
+        f"{', '.join(EMBEDDED_MODELS)}"
     )
 
 

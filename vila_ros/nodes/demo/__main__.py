@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         "default: a drive simulated on the spot",
     )
     parser.add_argument(
-        "--model", default="", help="VILA checkpoint, folder or hub name; default: vila-nano"
+        "--model", default="", help="VILA checkpoint, folder or hub name; default: vila-nano-int4"
     )
     parser.add_argument(
         "--seed", type=int, default=SEED, help=f"of the simulated drive; default {SEED}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from vila_ros.bags.recorded_cameras import RecordedCamera, recorded_cameras
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.errors import InvalidRequest
-from vila_ros.model.embedded import EMBEDDED_MODEL
+from vila_ros.model.embedded import EMBEDDED_INT4, EMBEDDED_MODELS
 from vila_ros.perception.cdr import read_header
 from vila_ros.perception.types import RefusedImage
 from vila_ros.simulation.drive import write_drive
@@ -49,7 +49,7 @@ class Material:
     @property
     def embedded(self) -> bool:
         """Whether the model is the one that is made for demonstrations."""
-        return self.model == EMBEDDED_MODEL
+        return self.model in EMBEDDED_MODELS
 
 
 def prepare(
@@ -85,7 +85,7 @@ def prepare(
     return Material(
         recording=recording,
         cameras=cameras,
-        model=model or EMBEDDED_MODEL,
+        model=model or EMBEDDED_INT4,
         seconds=seconds,
         frames=_played_frames(recording, cameras, seconds),
         seed=seed if simulated else None,

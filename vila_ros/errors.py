@@ -158,6 +158,7 @@ class InvalidCheckpoint(VilaError):
 def error_from_code(code: int, message: str) -> VilaError:
     """The error of a code that crossed a process boundary; unknown codes become INTERNAL."""
     for kind in VilaError.__subclasses__():
-        if kind.code == code:
+        # Kinds of other modules have no code of their own.
+        if "code" in vars(kind) and kind.code == code:
             return kind(message)
     return VilaError(message)

@@ -83,7 +83,8 @@ def _head(results: Results) -> str:
     facts = [
         f"<span><b>{len(results.spans)}</b> recording{'s' * (len(results.spans) != 1)}, "
         f"<b>{_minutes(seconds)}</b></span>",
-        f"<span><b>{len(results.questions.questions)}</b> questions, "
+        f"<span><b>{len(results.questions.questions)}</b> "
+        f"question{'s' * (len(results.questions.questions) != 1)}, "
         f"<b>{len(results.answers)}</b> answers{f', {failed} failed' if failed else ''}</span>",
         f"<span>{models}</span>",
     ]

@@ -58,6 +58,7 @@ class EncodedTower:
     def __init__(self, encoder: ImageEncoder) -> None:
         self._encoder = encoder
         self.tokens = encoder.rows
+        self.dtype = None  # it takes pixels of any
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """[B, 3, S, S] -> [B, rows, hidden], in batches that the encoder takes."""

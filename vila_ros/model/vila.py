@@ -92,7 +92,7 @@ class Vila:
         if not prepared:
             return []
         pixels = torch.cat([image.pixels for image in prepared])
-        kind = next(self.vision_tower.parameters()).dtype
+        kind = self.vision_tower.dtype or self.dtype
         features = [
             self.vision_tower(batch.to(self.device, kind)).to(self.dtype)
             for batch in pixels.split(TOWER_BATCH)

@@ -95,6 +95,11 @@ class VisionTower(nn.Module):
         side = self.scales.sizes[self.scales.output] / self.scales.tile * count**0.5
         return round(side) ** 2
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What its pixels must be; it may differ from the language model's."""
+        return next(self.parameters()).dtype
+
     @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(self.state_dict())

@@ -164,6 +164,8 @@ class Camera:
                         f"set qos_overrides.{self.topic}.subscription.*"
                     )
             name = f"{each.node_namespace.rstrip('/')}/{each.node_name}"
+            if "_UNKNOWN_" in name:  # discovery tells of an endpoint before it tells of its node
+                name = "a publisher"
             found.append(Publisher(name, fault))
         return tuple(found)
 

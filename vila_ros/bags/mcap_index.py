@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,11 +13,6 @@ from typing import BinaryIO
 from vila_ros.bags import mcap_records
 from vila_ros.bags.compression import DamagedData, decompress_chunk
 from vila_ros.bags.mcap_records import MALFORMED, MESSAGE_HEADER, RECORD_HEADER, Channel, Opcode
-
-try:  # by the processor's own instructions; of raw images zlib's costs a sixth of their encoding
-    from isal.isal_zlib import crc32
-except ImportError:
-    from zlib import crc32
 
 MAX_RECORD_BYTES = 1 << 31  # of the records that are read whole
 MAX_CHUNK_BYTES = 1 << 30

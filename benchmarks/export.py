@@ -93,14 +93,18 @@ def write_bag(path: Path, kind: str, frames: int, distinct: int = 16) -> None:
 def run_export_way(bag: Path, out: Path, cores: int) -> int:
     from vila_ros.datasets.export import run_export
     from vila_ros.datasets.plan import ExportOptions
+    from vila_ros.datasets.split import SplitRule
 
     template = out.with_suffix(".yaml")
     template.write_text(TEMPLATE)
     # JPEGs are copied by processes side by side, raw images encoded by threads of one.
     workers, threads = (1, cores) if bag.name == "raw" else (cores, 1)
-    options = ExportOptions((bag,), "vila", template=template, slice=SLICE, threads=threads)
+    # All for training: frames between training and validation would not be written.
+    options = ExportOptions(
+        (bag,), "vila", template=template, slice=SLICE, threads=threads, split=SplitRule(val=0)
+    )
     report = run_export(options, out, workers=workers)
-    return report.statistics["frames_seen"]
+    return report.statistics["pictures"]["files"]
 
 
 def run_loop_way(bag: Path, out: Path, cores: int) -> int:

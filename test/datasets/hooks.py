@@ -27,3 +27,11 @@ def shrinks(picture, source):
 
 def nothing(picture, source):
     return None
+
+
+SEEN = []
+
+
+def notes(picture, source):
+    """Note whose pictures were asked for, in this process."""
+    SEEN.append(source.stamp_ns)

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
+from test.datasets import hooks
 from test.datasets.export_data import (
     FRONT,
     RAW,
@@ -100,6 +101,15 @@ def test_training_and_validation_are_apart_and_nothing_is_twice(tmp_path, bag):
     }
 
 
+def test_frames_between_training_and_validation_are_not_made(tmp_path, bag):
+    hooks.SEEN.clear()
+    changes = {"hook": "test.datasets.hooks:notes", "split": SplitRule("time", 0.25, 0.3)}
+    report = export(tmp_path, bag, template=EVERY, **changes)
+    left_out = report.statistics["left_out"]["between training and validation"]
+    assert left_out > 0
+    assert len(hooks.SEEN) == 40 - left_out
+
+
 def test_provenance_names_where_every_sample_is_from(tmp_path, bag):
     export(tmp_path, bag, template=MANY)
     rows = [row for path in (tmp_path / "out").glob("*_*.json")
@@ -129,6 +139,9 @@ def test_slices_and_workers_do_not_change_the_samples(tmp_path, bag, format):
     ids = [[row["id"] for row in lines(tmp_path / name / "provenance.jsonl")]
            for name in ("one", "whole")]  # fmt: skip
     assert sorted(ids[0]) == sorted(ids[1])
+    listed = [row["id"] for path in (tmp_path / "one").glob("*_*.json")
+              for row in json.loads(path.read_text())]  # fmt: skip
+    assert sorted(listed) == (sorted(ids[0]) if format == "vila" else [])
 
 
 def start(tmp_path: Path, bag: Path, out: str, *more: str) -> subprocess.Popen:

@@ -15,7 +15,8 @@ from typing import Any
 from vila_ros.datasets.media_folder import ExportFailed
 from vila_ros.datasets.plan import WORK, ExportOptions, Plan, plan_export
 from vila_ros.datasets.preview import write_preview
-from vila_ros.datasets.records import ExportedSample, media_to_json, read_samples
+from vila_ros.datasets.provenance import PROVENANCE
+from vila_ros.datasets.records import ExportedSample, read_samples
 from vila_ros.datasets.slice_export import SAMPLES
 from vila_ros.datasets.statistics import Statistics
 from vila_ros.datasets.whole_file import whole_file
@@ -26,7 +27,7 @@ from vila_ros.fleet.run import run_tasks
 from vila_ros.fleet.types import Progress, TaskResult
 
 KIND = "vila export"
-STATISTICS, PREVIEW, PROVENANCE = "statistics.json", "preview.html", "provenance.jsonl"
+STATISTICS, PREVIEW = "statistics.json", "preview.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,20 @@ def run_export(
     plan = plan_export(options)
     with OutputFolder(out, KIND, plan.parameters) as folder:
         if folder.complete:
-            statistics = json.loads((out / STATISTICS).read_text())
-            return ExportReport(out, statistics, plan.warnings, already=True)
-        results = _results(plan, folder, workers, ray, progress)
+            summary = json.loads((out / STATISTICS).read_text())
+            return ExportReport(out, summary, plan.warnings, already=True)
+        statistics = Statistics()
+        results = _results(plan, folder, workers, ray, progress, statistics)
         if not any(result.value["samples"] for result in results):
             # There is nothing to go on from; another template may use the folder.
             shutil.rmtree(out / NOTES, ignore_errors=True)
             raise InvalidRequest(_nothing(results))
-        statistics = _complete(options, plan, folder, results)
+        summary = _complete(options, plan, folder, results, statistics)
         folder.finish()
     warnings = dict.fromkeys(
         [*plan.warnings, *(text for result in results for text in result.value["warnings"])]
     )
-    return ExportReport(out, statistics, tuple(warnings))
+    return ExportReport(out, summary, tuple(warnings))
 
 
 def _results(
@@ -76,7 +78,9 @@ def _results(
     workers: int,
     ray: str | None,
     progress: Callable[[Progress], None] | None,
+    statistics: Statistics,
 ) -> list[TaskResult]:
+    """What the tasks gave; their samples are counted while others are still worked on."""
     results = []
     running = run_tasks(
         plan.tasks, WORK, folder.ledger, workers=workers, ray=ray, progress=progress
@@ -85,11 +89,18 @@ def _results(
         if result.error:
             raise ExportFailed(f"{result.task.id}: {result.error}")
         results.append(result)
+        statistics.add_task(result.value)
+        for sample in read_samples(_folder(result) / SAMPLES):
+            statistics.add(sample)
     return results
 
 
 def _complete(
-    options: ExportOptions, plan: Plan, folder: OutputFolder, results: Sequence[TaskResult]
+    options: ExportOptions,
+    plan: Plan,
+    folder: OutputFolder,
+    results: Sequence[TaskResult],
+    statistics: Statistics,
 ) -> dict[str, Any]:
     """Everything from the tasks' folders to the format's files; may be repeated after a crash."""
     outputs = [
@@ -105,13 +116,10 @@ def _complete(
         if source.exists():  # else a run before this one has moved it
             folder.adopt(source, place)
 
-    statistics = Statistics()
-    for output in outputs:
-        statistics.add_task(output.value)
     with whole_file(folder.path / PROVENANCE) as file:
-        for sample in samples():
-            statistics.add(sample)
-            file.write((json.dumps(_provenance(sample), ensure_ascii=False) + "\n").encode())
+        for output in outputs:
+            with (output.folder / PROVENANCE).open("rb") as lines:
+                shutil.copyfileobj(lines, file)
     summary = {
         "format": options.format,
         "recordings": [_about(each) for each in plan.recordings],
@@ -125,19 +133,6 @@ def _complete(
     with whole_file(folder.path / STATISTICS) as file:
         file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
     return summary
-
-
-def _provenance(sample: ExportedSample) -> dict[str, Any]:
-    return {
-        "id": sample.id,
-        "split": sample.split,
-        "source": sample.source,
-        "rule": sample.rule,
-        "recording": sample.recording,
-        "media": [media_to_json(media) for media in sample.media],
-        "values": dict(sample.values),
-        **sample.provenance,
-    }
 
 
 def _about(recording: Any) -> dict[str, Any]:

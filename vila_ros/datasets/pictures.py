@@ -8,6 +8,7 @@ as JPEG. A picture that the blurring hook changed is encoded anew, any other is 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,7 @@ from vila_ros.perception.image_files import FileFormat, decode_file
 from vila_ros.perception.images import inspect_compressed
 from vila_ros.perception.types import Frame, MessageKind
 
+_scratch = threading.local()
 _SUFFIXES = {FileFormat.JPEG: ".jpg", FileFormat.PNG: ".png"}
 
 
@@ -79,7 +81,12 @@ def _encoded(view: ImageView, encoding: Encoding, source: PictureSource) -> Pict
 
 def encode_rgb(pixels: RgbImage, quality: int) -> bytes:
     """uint8 RGB [H, W, 3] as a JPEG file."""
-    return _jpeg(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)
+    # Into the same memory each time: the system need not give new pages for every picture.
+    bgr = getattr(_scratch, "bgr", None)
+    if bgr is None or bgr.shape != pixels.shape:
+        bgr = _scratch.bgr = np.empty(pixels.shape, np.uint8)
+    cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=bgr)
+    return _jpeg(bgr, quality)
 
 
 def _jpeg(pixels: np.ndarray, quality: int) -> bytes:

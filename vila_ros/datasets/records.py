@@ -129,6 +129,7 @@ def _plain(part: Part) -> Any:
     return asdict(part) if isinstance(part, Clip) else part
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one a line
 _SAMPLE_FIELDS = tuple(each.name for each in fields(ExportedSample))
 _MEDIA_FIELDS = tuple(each.name for each in fields(MediaFile))
 
@@ -154,7 +155,7 @@ def write_samples(path: Path, samples: Iterable[ExportedSample]) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for sample in samples:
-            file.write(json.dumps(sample_to_json(sample), ensure_ascii=False) + "\n")
+            file.write(_encode(sample_to_json(sample)) + "\n")
             count += 1
     return count
 

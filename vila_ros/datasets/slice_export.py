@@ -20,6 +20,7 @@ from vila_ros.datasets.logged_samples import LOOK_BACK_NS, logged_drafts, read_l
 from vila_ros.datasets.media_folder import Later, MediaFolder
 from vila_ros.datasets.picking import MAX_LAG_NS, FramePicker, Shot
 from vila_ros.datasets.pictures import Encoding
+from vila_ros.datasets.provenance import write_provenance
 from vila_ros.datasets.records import Clip, ExportedSample, MediaFile, write_samples
 from vila_ros.datasets.split import timeline_from_json
 from vila_ros.datasets.template import Template, parse_template
@@ -111,6 +112,7 @@ def export_slice(
         for sample in samples:
             _link_clips(sample, folder, task.place)
     write_samples(folder / SAMPLES, samples)
+    write_provenance(folder, samples)
     media.keep({file.file for sample in samples for file in sample.media})
     return samples, {
         "samples": len(samples),
@@ -147,6 +149,8 @@ class SamplePass:
         }
         self._drafts: list[Draft] = []
         self._found: dict[tuple[int, int], Later] = {}
+        self._in_gap: set[tuple[int, int]] = set()  # picks, as the keys of what was found
+        self._timeline = timeline_from_json(task.timeline)
         self._numbers: list[tuple[int, int]] = []  # of each pick: its draft, its place in it
         self._picker = FramePicker()
         self.left_out: Counter[str] = Counter()
@@ -193,7 +197,6 @@ class SamplePass:
 
     def samples(self) -> Iterator[ExportedSample]:
         """The samples, in the order of their moments."""
-        timeline = timeline_from_json(self._task.timeline)
         order = sorted(range(len(self._drafts)), key=lambda index: self._drafts[index].order)
         ids: set[str] = set()
         for index in order:
@@ -203,7 +206,7 @@ class SamplePass:
                 self.left_out[media] += 1
                 continue
             times = [file.recorded_ns for file in media]
-            part = timeline.part_of(min(times), max(times))
+            part = self._timeline.part_of(min(times), max(times))
             if part == "gap":
                 self.left_out[IN_GAP] += 1
                 continue
@@ -223,8 +226,13 @@ class SamplePass:
                 self._each_frame(camera, shot)
             for draft in self._source.draft_of(shot):
                 self._add(draft)
-        future = None
+        # What touches a gap is left out, so its frames need not be made.
+        in_gap = self._timeline.part_of(shot.recorded_ns, shot.recorded_ns) == "gap"
+        future: Later | None = None
         for number in self._picker.take(shot):
+            if in_gap:
+                self._in_gap.add(self._numbers[number])
+                continue
             future = future or self._media.put(camera, shot.frame, shot.recorded_ns)
             self._found[self._numbers[number]] = future
         if future is not None and future.done():
@@ -270,7 +278,11 @@ class SamplePass:
 
     def _media_of(self, index: int) -> tuple[MediaFile, ...] | str:
         files = []
+        in_gap = False
         for place in range(len(self._drafts[index].picks)):
+            if (index, place) in self._in_gap:
+                in_gap = True
+                continue
             future = self._found.get((index, place))
             if future is None:
                 return NO_FRAME
@@ -278,7 +290,7 @@ class SamplePass:
             if isinstance(outcome, RefusedImage):
                 return f"damaged frame ({outcome.reason.value})"
             files.append(outcome)
-        return tuple(files)
+        return IN_GAP if in_gap else tuple(files)
 
     def _id(self, draft: Draft, media: tuple[MediaFile, ...], taken: set[str]) -> str:
         last = media[-1]

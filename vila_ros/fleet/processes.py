@@ -161,6 +161,9 @@ def worker_environment(workers: int) -> dict[str, str]:
     environment = dict(os.environ)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // workers)))
+    # glibc gives pages of large messages back to the system and asks for them anew at once.
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 << 20))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
     own = str(Path(vila_ros.__file__).resolve().parent.parent)
     paths = [own, *environment.get("PYTHONPATH", "").split(os.pathsep)]
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))

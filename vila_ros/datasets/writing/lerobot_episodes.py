@@ -25,6 +25,7 @@ from vila_ros.datasets.blurring import PictureSource, blurred
 from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.media_folder import Later, Written
 from vila_ros.datasets.picking import Shot
+from vila_ros.datasets.provenance import write_provenance
 from vila_ros.datasets.records import ExportedSample, MediaFile, write_samples
 from vila_ros.datasets.slice_export import SAMPLES, SamplePass, SliceTask, open_kept
 from vila_ros.datasets.split import timeline_from_json
@@ -141,6 +142,7 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
             }
         )
     write_samples(folder / SAMPLES, samples)
+    write_provenance(folder, samples)
     pictures = videos.thumbnails
     write_thumbnails(folder, chosen, lambda media: pictures[media.topic, media.stamp_ns])
     return {

@@ -15,10 +15,10 @@ registry.yaml registers them all: VILA_DATASETS=OUT/registry.yaml names it to up
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
@@ -34,6 +34,8 @@ _CLASSES = {
     "interleaved": ("llava.data.LLaVANextDataset", False),
     "video": ("llava.data.LLaVADataset", True),
 }
+_PART, _BETWEEN = ".rows", ",\n"
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one a row
 _ROLES = {"user": "human", "assistant": "gpt"}
 
 
@@ -111,34 +113,36 @@ class VilaJson:
         return ""
 
     def pack(self, folder: Path, samples: Sequence[ExportedSample], place: str) -> dict[str, Any]:
-        """Nothing: the files are the format's."""
-        return {}
+        """A task's part of each list, in a file of its own: elements without the brackets."""
+        lists: dict[str, list[str]] = {}
+        for sample in samples:
+            name = f"{sample.split}_{group_of(sample)}"
+            lists.setdefault(name, []).append(_encode(conversation_of(sample)))
+        for name, rows in lists.items():
+            (folder / f"{name}{_PART}").write_text(_BETWEEN.join(rows), encoding="utf-8")
+        return {"lists": sorted(lists)}
 
     def write(self, export: Export) -> None:
         """The JSON files and the registry."""
         for output in export.outputs:
             export.adopt(output.folder / "media", output.place)
-        with ExitStack() as stack:
-            lists: dict[tuple[str, str], _JsonList] = {}
-            for sample in export.samples():
-                key = (sample.split, group_of(sample))
-                if key not in lists:
-                    path = export.out / f"{key[0]}_{key[1]}.json"
-                    lists[key] = _JsonList(stack.enter_context(whole_file(path)))
-                lists[key].add(conversation_of(sample))
-            for each in lists.values():
-                each.end()
+        lists: dict[str, list[Path]] = {}
+        for output in export.outputs:
+            for name in output.value["packed"]["lists"]:
+                lists.setdefault(name, []).append(output.folder / f"{name}{_PART}")
+        for name, parts in lists.items():
+            _join(parts, export.out / f"{name}.json")
         self._register(export, sorted(lists))
 
-    def _register(self, export: Export, groups: Sequence[tuple[str, str]]) -> None:
+    def _register(self, export: Export, lists: Sequence[str]) -> None:
         """Upstream resolves paths from its own working directory, so these are absolute."""
         out = export.out.absolute()
         registry = {}
-        for split, group in groups:
-            target, is_video = _CLASSES[group]
-            registry[f"{export.name}_{split}_{group}"] = {
+        for name in lists:
+            target, is_video = _CLASSES[name.partition("_")[2]]
+            registry[f"{export.name}_{name}"] = {
                 "_target_": target,
-                "data_path": str(out / f"{split}_{group}.json"),
+                "data_path": str(out / f"{name}.json"),
                 "media_dir": str(out),
                 **({"is_video": True} if is_video else {}),
             }
@@ -146,21 +150,16 @@ class VilaJson:
             file.write(yaml.safe_dump(registry, sort_keys=True).encode())
 
 
-class _JsonList:
-    """A JSON array that is written an element at a time."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._before = b"[\n"
-
-    def add(self, row: Any) -> None:
-        """Append an element, on a line of its own."""
-        self._file.write(self._before + json.dumps(row, ensure_ascii=False).encode())
-        self._before = b",\n"
-
-    def end(self) -> None:
-        """Complete the array."""
-        self._file.write(b"\n]\n" if self._before == b",\n" else b"[]\n")
+def _join(parts: Sequence[Path], path: Path) -> None:
+    """The tasks' elements as one JSON array, an element a line."""
+    with whole_file(path) as file:
+        before = "[\n"
+        for part in parts:
+            file.write(before.encode())
+            with part.open("rb") as rows:
+                shutil.copyfileobj(rows, file)
+            before = _BETWEEN
+        file.write(b"\n]\n")
 
 
 FORMAT = VilaJson()

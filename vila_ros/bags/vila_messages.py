@@ -29,12 +29,12 @@ LOG_TOPIC = "/vila/log"
 MARKER_TOPIC = "/vila/marker"
 
 # msg/*.msg without their comments; a test holds them equal.
-_FRAME_REF = """\
+FRAME_REF_DEFINITION = """\
 string camera
 builtin_interfaces/Time stamp
 string frame_id
 """
-_INFERENCE_STATS = """\
+INFERENCE_STATS_DEFINITION = """\
 string model
 string runtime
 float32 queue_time
@@ -50,7 +50,7 @@ float32 tokens_per_second
 uint32 images_encoded
 uint32 images_cached
 """
-_SCENE_DESCRIPTION = """\
+SCENE_DESCRIPTION_DEFINITION = """\
 std_msgs/Header header
 builtin_interfaces/Time window_start
 builtin_interfaces/Time window_end
@@ -67,11 +67,11 @@ _RULE = "=" * 80
 # The types that it is made of, as `ros2 bag record` writes them, so that every reader knows them.
 DEFINITION = "".join(
     (
-        _SCENE_DESCRIPTION,
+        SCENE_DESCRIPTION_DEFINITION,
         f"{_RULE}\nMSG: std_msgs/Header\n{_HEADER}",
         f"{_RULE}\nMSG: builtin_interfaces/Time\n{_TIME}",
-        f"{_RULE}\nMSG: vila_ros/FrameRef\n{_FRAME_REF}",
-        f"{_RULE}\nMSG: vila_ros/InferenceStats\n{_INFERENCE_STATS}",
+        f"{_RULE}\nMSG: vila_ros/FrameRef\n{FRAME_REF_DEFINITION}",
+        f"{_RULE}\nMSG: vila_ros/InferenceStats\n{INFERENCE_STATS_DEFINITION}",
     )
 )
 """The definition of SceneDescription for a recording."""

@@ -7,6 +7,12 @@ A test holds them equal to msg/, srv/ and action/.
 
 from __future__ import annotations
 
+from vila_ros.bags.vila_messages import (
+    FRAME_REF_DEFINITION,
+    INFERENCE_STATS_DEFINITION,
+    SCENE_DESCRIPTION_DEFINITION,
+)
+
 _QUESTION = """\
 string prompt
 string system_prompt
@@ -47,37 +53,9 @@ sensor_msgs/CompressedImage[] images
 string question
 string answer
 """,
-    "vila_ros/msg/FrameRef": """\
-string camera
-builtin_interfaces/Time stamp
-string frame_id
-""",
-    "vila_ros/msg/InferenceStats": """\
-string model
-string runtime
-float32 queue_time
-float32 decode_time
-float32 vision_time
-float32 time_to_first_token
-float32 total_time
-uint32 prompt_tokens
-uint32 image_tokens
-uint32 cached_tokens
-uint32 completion_tokens
-float32 tokens_per_second
-uint32 images_encoded
-uint32 images_cached
-""",
-    "vila_ros/msg/SceneDescription": """\
-std_msgs/Header header
-builtin_interfaces/Time window_start
-builtin_interfaces/Time window_end
-vila_ros/FrameRef[] frames
-string prompt
-string text
-string json
-vila_ros/InferenceStats stats
-""",
+    "vila_ros/msg/FrameRef": FRAME_REF_DEFINITION,
+    "vila_ros/msg/InferenceStats": INFERENCE_STATS_DEFINITION,
+    "vila_ros/msg/SceneDescription": SCENE_DESCRIPTION_DEFINITION,
 }
 
 

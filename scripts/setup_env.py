@@ -34,7 +34,7 @@ WHEEL_PREFIX = f"/opt/python/cp{sys.version_info.major}{sys.version_info.minor}"
 WHEEL_PREFIX = f"{WHEEL_PREFIX}-{WHEEL_PREFIX.rsplit('/', 1)[1]}"
 MINIMUM_PYTHON = (3, 10)
 WHEEL_PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
-FREE_BYTES_NEEDED = 5 * 1024**3
+FREE_BYTES_NEEDED = 6 * 1024**3
 
 
 class SetupError(Exception):
@@ -312,7 +312,7 @@ def main() -> int:
         stage("venv", interpreter, lambda: None, "virtual environment .venv")
         stage(
             "requirements", digest(*requirements), lambda: install(requirements, ros_distro),
-            "installing " + ", ".join(names) + " (about 3 GB, some minutes the first time)",
+            "installing " + ", ".join(names) + " (about 4.5 GB, some minutes the first time)",
         )  # fmt: skip
         stage(
             "embedded", digest(EMBEDDED), install_embedded,

@@ -37,6 +37,16 @@ def test_an_answer_that_ended_early_keeps_its_text():
     assert 0 < answer.time_to_first_token <= answer.total_time
 
 
+def test_what_waits_inside_the_engine_does_not_go_back_a_stage():
+    asked = inquiry()
+    asked.enter(Stage.ENCODING)
+    assert asked.news()[0].stage is Stage.ENCODING
+    asked.add(TextChunk(stage=Stage.QUEUED))
+    assert asked.news() == (None, None)
+    asked.add(TextChunk("a", 1))
+    assert asked.news()[0].stage is Stage.GENERATING
+
+
 def test_times_count_from_acceptance_and_add_what_the_engine_waited():
     asked = inquiry()
     asked.hand_over(None)

@@ -110,9 +110,11 @@ class Inquiry:
                 self._queue_time += chunk.stats.queue_time
             self._choice_probabilities = chunk.choice_probabilities or self._choice_probabilities
             last = self._progress
-            # A chunk that is not generating, as one that waits inside the engine, brings no text.
+            # Stages only go forward: one that is handed over and waits inside the engine is not
+            # back where it began. A chunk that is not generating brings no text.
+            stage = max(chunk.stage, last.stage)
             self._advance(
-                Progress(chunk.stage, last.text + chunk.text, max(chunk.tokens, last.tokens))
+                Progress(stage, last.text + chunk.text, max(chunk.tokens, last.tokens))
             )
 
     def end(self, error: VilaError | None = None, json: str = "") -> Answer | None:

@@ -113,9 +113,7 @@ class Inquiry:
             # Stages only go forward: one that is handed over and waits inside the engine is not
             # back where it began. A chunk that is not generating brings no text.
             stage = max(chunk.stage, last.stage)
-            self._advance(
-                Progress(stage, last.text + chunk.text, max(chunk.tokens, last.tokens))
-            )
+            self._advance(Progress(stage, last.text + chunk.text, max(chunk.tokens, last.tokens)))
 
     def end(self, error: VilaError | None = None, json: str = "") -> Answer | None:
         """Make the answer of what is known; None when it has one already."""

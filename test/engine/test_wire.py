@@ -164,7 +164,7 @@ def test_sending_to_a_closed_end_is_an_os_error(ends):
 
 def test_another_version_says_what_to_do():
     with pytest.raises(
-        VersionMismatch, match=r"version 9 .* this one 1; the same version of vila_ros"
+        VersionMismatch, match=r"version 9 .* this one 2; the same version of vila_ros"
     ):
         received_bytes(header(version=9) + b"{}")
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from vila_ros.engine.interface import (
     Capabilities,
+    EncodedImagePart,
+    EncodedImages,
     EngineSpec,
     FinishReason,
     GenerationRequest,
@@ -68,9 +70,9 @@ def encode_request(
 
     Raises InvalidImage for arrays that are no RgbImage.
     """
-    pixels: list[memoryview] = []
+    images: list[memoryview] = []
     messages = [
-        {"role": message.role, "parts": [_encode_part(part, pixels) for part in message.parts]}
+        {"role": message.role, "parts": [_encode_part(part, images) for part in message.parts]}
         for message in request.messages
     ]
     fields = {
@@ -86,7 +88,7 @@ def encode_request(
         "choices": request.choices,
         "deadline": request.deadline,
     }
-    return fields, pixels
+    return fields, images
 
 
 def decode_request(fields: Fields, payload: NDArray[np.uint8]) -> GenerationRequest:
@@ -154,7 +156,10 @@ def encode_capabilities(capabilities: Capabilities) -> dict[str, Any]:
 
 def decode_capabilities(fields: Fields) -> Capabilities:
     """The capabilities of encode_capabilities' fields."""
-    return decode_plain(Capabilities, fields)
+    taken = _optional(fields, "encoded_images", dict)
+    return decode_plain(
+        Capabilities, fields, encoded_images=None if taken is None else _decode_taken(taken)
+    )
 
 
 def encode_error(error: VilaError) -> dict[str, Any]:
@@ -175,10 +180,18 @@ def take(fields: Fields, name: str, kind: type[T]) -> T:
     return _of(fields[name], kind, name)
 
 
-def decode_plain(kind: type[T], fields: Fields) -> T:
-    """A dataclass whose fields are all str, int, float or bool, every one of them present."""
+def decode_plain(kind: type[T], fields: Fields, **decoded: Any) -> T:
+    """A dataclass whose fields are all str, int, float or bool, every one of them present.
+
+    decoded: values of the fields that are not.
+    """
     hints = get_type_hints(kind)
-    return kind(**{name: take(fields, name, hint) for name, hint in hints.items()})
+    plain = {name: take(fields, name, hints[name]) for name in hints if name not in decoded}
+    return kind(**plain, **decoded)
+
+
+def _decode_taken(fields: Fields) -> EncodedImages:
+    return decode_plain(EncodedImages, fields, media_types=_strings(fields, "media_types"))
 
 
 def _of(value: Any, kind: type[T], name: str = "") -> T:
@@ -200,11 +213,15 @@ def _strings(fields: Fields, name: str) -> tuple[str, ...]:
     return tuple(_of(value, str, name) for value in take(fields, name, list))
 
 
-def _encode_part(part: Part, pixels: list[memoryview]) -> dict[str, Any]:
+def _encode_part(part: Part, payload: list[memoryview]) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"text": part.text}
+    if isinstance(part, EncodedImagePart):
+        payload.append(memoryview(part.data).cast("B"))
+        file = {"media_type": part.media_type, "width": part.width, "height": part.height}
+        return {"file": {**file, "bytes": payload[-1].nbytes}, "key": part.key}
     images = (part.pixels,) if isinstance(part, ImagePart) else part.frames
-    pixels.extend(_bytes_of(image) for image in images)
+    payload.extend(_bytes_of(image) for image in images)
     kind = "image" if isinstance(part, ImagePart) else "video"
     return {kind: [image.shape[:2] for image in images], "key": part.key}
 
@@ -225,20 +242,19 @@ class _Images:
         self._payload = payload
         self._taken = 0
 
+    def take_file(self, size: int) -> memoryview:
+        """The next file, of that many bytes; raises ProtocolError."""
+        return self._next(size, f"An image file of {size} bytes").data
+
     def take(self, shapes: list[Any]) -> Iterator[RgbImage]:
         """The next images, [height, width, 3] each; raises ProtocolError."""
         for shape in shapes:
             if not isinstance(shape, list) or len(shape) != 2:
                 raise ProtocolError(f"An image's shape is {shape!r}, not [height, width].")
             height, width = (_of(size, int, "shape") for size in shape)
-            start, end = self._taken, self._taken + height * width * CHANNELS
-            if height < 1 or width < 1 or end > self._payload.size:
-                raise ProtocolError(
-                    f"An image of {width}x{height} pixels does not fit the message's payload of "
-                    f"{self._payload.size} bytes."
-                )
-            self._taken = end
-            yield self._payload[start:end].reshape(height, width, CHANNELS)
+            size = height * width * CHANNELS if min(height, width) > 0 else 0
+            pixels = self._next(size, f"An image of {width}x{height} pixels")
+            yield pixels.reshape(height, width, CHANNELS)
 
     def check_all_taken(self) -> None:
         """Raise ProtocolError if bytes are left that no image claimed."""
@@ -247,6 +263,15 @@ class _Images:
                 f"{self._payload.size - self._taken} bytes of a message's payload belong to no "
                 "image."
             )
+
+    def _next(self, size: int, what: str) -> NDArray[np.uint8]:
+        start, end = self._taken, self._taken + size
+        if size < 1 or end > self._payload.size:
+            raise ProtocolError(
+                f"{what} does not fit the message's payload of {self._payload.size} bytes."
+            )
+        self._taken = end
+        return self._payload[start:end]
 
 
 def _decode_message(fields: Any, images: _Images) -> Message:
@@ -262,11 +287,23 @@ def _decode_part(fields: Any, images: _Images) -> Part:
     fields = _of(fields, dict, "parts")
     if "text" in fields:
         return TextPart(take(fields, "text", str))
+    key = _optional(fields, "key", str)
+    if "file" in fields:
+        return _decode_file(take(fields, "file", dict), key, images)
     kind = "image" if "image" in fields else "video"
     pixels = tuple(images.take(take(fields, kind, list)))
-    key = _optional(fields, "key", str)
     if kind == "video":
         return VideoPart(pixels, key)
     if len(pixels) != 1:
         raise ProtocolError(f"An image part holds {len(pixels)} images, not one.")
     return ImagePart(pixels[0], key)
+
+
+def _decode_file(fields: Fields, key: str | None, images: _Images) -> EncodedImagePart:
+    return EncodedImagePart(
+        images.take_file(take(fields, "bytes", int)),
+        take(fields, "media_type", str),
+        take(fields, "width", int),
+        take(fields, "height", int),
+        key,
+    )

@@ -37,6 +37,24 @@ class ImagePart:
 
 
 @dataclass(frozen=True, eq=False)
+class EncodedImagePart:
+    """One image of a prompt as a file, for engines whose capabilities take such files.
+
+    data: the whole file. media_type: "image/jpeg" or "image/png". width, height: pixels.
+    key: as in ImagePart.
+    """
+
+    data: bytes | memoryview
+    media_type: str
+    width: int
+    height: int
+    key: str | None = None
+
+
+AnyImagePart = ImagePart | EncodedImagePart
+
+
+@dataclass(frozen=True, eq=False)
 class VideoPart:
     """A clip that a model with a video encoder sees as one medium; frames are RgbImages in time
     order. key as in ImagePart."""
@@ -45,7 +63,7 @@ class VideoPart:
     key: str | None = None
 
 
-Part = TextPart | ImagePart | VideoPart
+Part = TextPart | ImagePart | EncodedImagePart | VideoPart
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +154,28 @@ class TextChunk:
 
 
 @dataclass(frozen=True)
+class EncodedImages:
+    """Which image files an engine takes in place of their pixels.
+
+    media_types: of "image/jpeg" and "image/png". max_bytes: of one file. max_side: pixels of the
+    longer side; 0 for no bound.
+    """
+
+    media_types: tuple[str, ...]
+    max_bytes: int
+    max_side: int = 0
+
+    def take(self, part: EncodedImagePart) -> bool:
+        """Whether this file is taken; the pixels of any other one are."""
+        return (
+            part.media_type in self.media_types
+            and 0 < len(part.data) <= self.max_bytes
+            and min(part.width, part.height) > 0
+            and (not self.max_side or max(part.width, part.height) <= self.max_side)
+        )
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a loaded engine can do.
 
@@ -144,6 +184,7 @@ class Capabilities:
     context_length: prompt and answer together, tokens.
     max_concurrency: requests generated side by side; further ones wait inside the engine.
     memory_bytes: what the weights and preallocated caches hold.
+    encoded_images: the image files it takes as they are; None if it takes pixels alone.
     """
 
     model: str
@@ -158,6 +199,7 @@ class Capabilities:
     choice_probabilities: bool = False
     video: bool = False
     memory_bytes: int = 0
+    encoded_images: EncodedImages | None = None
 
 
 @dataclass(frozen=True)

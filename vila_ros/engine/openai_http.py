@@ -31,6 +31,7 @@ from vila_ros.engine.interface import (
     Stage,
     TextChunk,
     TextPart,
+    VideoPart,
 )
 from vila_ros.engine.openai_answer import Answer, Answerer, Call
 from vila_ros.engine.openai_constraint import constraint_of
@@ -195,7 +196,7 @@ class OpenAiHttpEngine:
         call.constraint = constraint_of(request)
         call.wants_chances = len(request.choices) > 1
         media = media_of(request.messages)
-        images = sum(1 if isinstance(part, ImagePart) else len(part.frames) for part in media)
+        images = sum(len(part.frames) if isinstance(part, VideoPart) else 1 for part in media)
         if images and self._no_vision is not None:
             raise Unsupported(self._no_vision.message)
         if images > self._options.max_images:
@@ -278,6 +279,7 @@ class OpenAiHttpEngine:
             structured_output=True,
             choice_probabilities=bool(blind.chances),
             video=self._no_vision is None and options.video == "video_url",
+            encoded_images=options.encoding().taken,
         )
 
     async def _image_tokens(self, answerer: Answerer, blind: Answer) -> int:

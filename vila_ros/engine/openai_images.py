@@ -1,6 +1,9 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images as data URLs: each one encoded once, however many questions it is part of."""
+"""Images as data URLs: each one encoded once, however many questions it is part of.
+
+Pixels become a file first; an image that came as a file travels as it is.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,24 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 
-from vila_ros.engine.interface import ImagePart, RgbImage, VideoPart
+from vila_ros.engine.interface import (
+    EncodedImagePart,
+    EncodedImages,
+    ImagePart,
+    RgbImage,
+    VideoPart,
+)
 from vila_ros.errors import InvalidImage, InvalidRequest
+
+Media = ImagePart | EncodedImagePart | VideoPart
 
 FORMATS = ("jpeg", "png")
 _MAX_THREADS = 4
@@ -30,20 +43,35 @@ class ImageEncoding:
     max_side: the longer side in pixels that an image is shrunk to, keeping its shape; 0 for no
         bound.
     cache_bytes: what the encoded images kept for further questions may take.
+    forward_bytes: the largest file that is sent on as it came; 0 encodes every image here.
     """
 
     format: str = "jpeg"
     quality: int = 90
     max_side: int = 0
     cache_bytes: int = 64 * 1024**2
+    forward_bytes: int = 4 * 1024**2
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise InvalidRequest(f"image_format is {self.format!r}; it must be one of {FORMATS}.")
         if not 1 <= self.quality <= 100:
             raise InvalidRequest(f"jpeg_quality is {self.quality}; it must be 1 to 100.")
-        if self.max_side < 0 or self.cache_bytes < 0:
-            raise InvalidRequest("max_image_side and image_cache_bytes must not be negative.")
+        if min(self.max_side, self.cache_bytes, self.forward_bytes) < 0:
+            raise InvalidRequest(
+                "max_image_side, image_cache_bytes and forward_bytes must not be negative."
+            )
+
+    @property
+    def taken(self) -> EncodedImages | None:
+        """The files that are sent on as they came.
+
+        A PNG is not where JPEG was asked for: that is some six times smaller.
+        """
+        if not self.forward_bytes:
+            return None
+        media_types = tuple({"image/jpeg": None, f"image/{self.format}": None})
+        return EncodedImages(media_types, self.forward_bytes, self.max_side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +93,7 @@ class ImageEncoder:
 
     def __init__(self, encoding: ImageEncoding) -> None:
         self._encoding = encoding
+        self._taken = encoding.taken
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Future[bytes]] = OrderedDict()
         self._cached_bytes = 0
@@ -73,39 +102,56 @@ class ImageEncoder:
         )
         self._media_type = f"image/{encoding.format}"
 
-    def encode(self, parts: list[ImagePart | VideoPart]) -> tuple[list[EncodedMedia], int]:
+    def encode(self, parts: list[Media]) -> tuple[list[EncodedMedia], int]:
         """All parts encoded, in order, and how many frames were not in the cache.
 
-        Raises InvalidImage for pixels that are not uint8 RGB.
+        Raises InvalidImage for pixels that are not uint8 RGB, and for a file that is not taken.
         """
-        pending: list[list[Future[bytes]]] = []
-        encoded = 0
-        for part in parts:
-            frames = (part.pixels,) if isinstance(part, ImagePart) else part.frames
-            futures = []
-            for index, frame in enumerate(frames):
-                check_pixels(frame)
-                future, new = self._start(_key(part, index, frame), frame)
-                futures.append(future)
-                encoded += new
-            pending.append(futures)
-        return [
-            EncodedMedia(tuple(future.result() for future in futures), self._media_type)
-            for futures in pending
-        ], encoded
+        started = [self._start_part(part) for part in parts]
+        media = [
+            EncodedMedia(
+                tuple(future.result() for future, _ in frames),
+                part.media_type if isinstance(part, EncodedImagePart) else self._media_type,
+            )
+            for part, frames in zip(parts, started, strict=True)
+        ]
+        return media, sum(new for frames in started for _, new in frames)
 
     def close(self) -> None:
         """End the threads; what they work on is finished."""
         self._threads.shutdown(wait=False)
 
-    def _start(self, key: str, frame: RgbImage) -> tuple[Future[bytes], bool]:
-        """The frame's encoding, and whether it was started here: two questions share one."""
+    def _start_part(self, part: Media) -> list[tuple[Future[bytes], bool]]:
+        """The encoding of each frame of a part; see _start."""
+        if isinstance(part, EncodedImagePart):
+            self._check_file(part)
+            return [self._start(_file_key(part), lambda: _done(base64.b64encode(part.data)))]
+        frames = (part.pixels,) if isinstance(part, ImagePart) else part.frames
+        for frame in frames:
+            check_pixels(frame)
+        return [
+            self._start(_key(part, index, frame), partial(self._submit, frame))
+            for index, frame in enumerate(frames)
+        ]
+
+    def _submit(self, frame: RgbImage) -> Future[bytes]:
+        return self._threads.submit(encode_image, frame, self._encoding)
+
+    def _check_file(self, part: EncodedImagePart) -> None:
+        if self._taken is None or not self._taken.take(part):
+            raise InvalidImage(
+                f"An {part.media_type} of {part.width}x{part.height} pixels and {len(part.data)} "
+                f"bytes is not sent on as it is; {self._taken or 'no file'} is. Give its pixels."
+            )
+
+    def _start(self, key: str, begin: Callable[[], Future[bytes]]) -> tuple[Future[bytes], bool]:
+        """The encoding of that name, and whether it was begun here: two questions share one."""
         with self._lock:
             future = self._cache.get(key)
             if future is not None:
                 self._cache.move_to_end(key)
                 return future, False
-            future = self._threads.submit(encode_image, frame, self._encoding)
+            future = begin()
             self._cache[key] = future
         future.add_done_callback(lambda done: self._account(key, done))
         return future, True
@@ -150,6 +196,17 @@ def encode_image(pixels: RgbImage, encoding: ImageEncoding) -> bytes:
     if not done:
         raise InvalidImage(f"An image of {width}x{height} cannot be encoded as {encoding.format}.")
     return base64.b64encode(data)
+
+
+def _done(data: bytes) -> Future[bytes]:
+    future: Future[bytes] = Future()
+    future.set_result(data)
+    return future
+
+
+def _file_key(part: EncodedImagePart) -> str:
+    name = part.key or hashlib.blake2b(part.data, digest_size=16).hexdigest()
+    return f"{part.media_type}:{name}"
 
 
 def _key(part: ImagePart | VideoPart, index: int, frame: RgbImage) -> str:

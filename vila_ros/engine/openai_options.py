@@ -29,6 +29,8 @@ class HttpOptions:
     image_format: "jpeg" or "png" (lossless, larger). jpeg_quality: 1 to 100. max_image_side: the
         longer side in pixels to which images are shrunk; 0 sends them as they are.
     image_cache_bytes: encoded images kept for further questions.
+    forward_bytes: the largest image file that is sent on as it came, if it need not be shrunk (a
+        JPEG, and a PNG where image_format is png); 0 encodes every image anew.
     single_turn: everything in one message, for templates that drop roles (llava_llama).
     video: "frames" sends a clip as images, "video_url" as one clip (vLLM).
 
@@ -51,6 +53,7 @@ class HttpOptions:
     jpeg_quality: int = 90
     max_image_side: int = 0
     image_cache_bytes: int = 64 * 1024**2
+    forward_bytes: int = 4 * 1024**2
     single_turn: bool = False
     video: str = "frames"
     vision: bool | None = None
@@ -101,7 +104,11 @@ class HttpOptions:
     def encoding(self) -> ImageEncoding:
         """How images travel; raises InvalidRequest."""
         return ImageEncoding(
-            self.image_format, self.jpeg_quality, self.max_image_side, self.image_cache_bytes
+            self.image_format,
+            self.jpeg_quality,
+            self.max_image_side,
+            self.image_cache_bytes,
+            self.forward_bytes,
         )
 
     def style(self) -> PromptStyle:

@@ -12,7 +12,6 @@ from typing import Any
 
 from vila_ros.engine.interface import (
     GenerationRequest,
-    ImagePart,
     Message,
     Part,
     TextPart,
@@ -20,7 +19,7 @@ from vila_ros.engine.interface import (
 )
 from vila_ros.engine.openai_constraint import Constraint
 from vila_ros.engine.openai_dialect import Plan
-from vila_ros.engine.openai_images import EncodedMedia
+from vila_ros.engine.openai_images import EncodedMedia, Media
 from vila_ros.errors import InvalidRequest
 
 TOP_LOGPROBS = 20
@@ -149,7 +148,7 @@ class BodyWriter:
         return tuple(pieces)
 
 
-def media_of(messages: Sequence[Message]) -> list[ImagePart | VideoPart]:
+def media_of(messages: Sequence[Message]) -> list[Media]:
     """Every image and clip of the messages, in order."""
     return [
         part for message in messages for part in message.parts if not isinstance(part, TextPart)

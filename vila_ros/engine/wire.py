@@ -3,7 +3,7 @@
 """Framed messages between a node and its engine's worker process.
 
 A message is a fixed header, a JSON object of fields, and a payload of raw bytes (the pixels of
-images). The header, in network order:
+images, or their files). The header, in network order:
 
     magic b"VILA" | version u16 | kind u16 | fields' bytes u32 | payload's bytes u64
 
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from vila_ros.errors import EngineFailed
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAGIC = b"VILA"
 HEADER = struct.Struct("!4sHHIQ")
 MAX_FIELDS_BYTES = 16 * 1024**2
@@ -68,7 +68,7 @@ class Kind(IntEnum):
     LOAD_FAILED = 4
     """Worker: the load ended with an error. {code, message}"""
     REQUEST = 5
-    """Node: generate. A GenerationRequest with pixels as payload, and its number. {number, …}"""
+    """Node: generate. A GenerationRequest with images as payload, and its number. {number, …}"""
     CHUNK = 6
     """Worker: a TextChunk of the request. {number, …}"""
     FAILED = 7

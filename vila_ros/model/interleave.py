@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vila_ros.engine.interface import ImagePart, Message, Part, RgbImage, TextPart, VideoPart
+from vila_ros.engine.interface import (
+    EncodedImagePart,
+    ImagePart,
+    Message,
+    Part,
+    RgbImage,
+    TextPart,
+    VideoPart,
+)
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.conversation import Turn
 from vila_ros.model.tokenizer import IMAGE_MARK, VIDEO_MARK
@@ -93,7 +101,10 @@ class MarkStyle:
 def mark_media(
     messages: Sequence[Message], style: MarkStyle
 ) -> tuple[tuple[Turn, ...], tuple[MediaPart, ...]]:
-    """Messages to turns of text with marks, and the media in the order of their marks."""
+    """Messages to turns of text with marks, and the media in the order of their marks.
+
+    Raises InvalidRequest for an image that came as a file; models take pixels.
+    """
     turns: list[Turn] = []
     media: list[MediaPart] = []
     for message in messages:
@@ -105,6 +116,10 @@ def mark_media(
             elif isinstance(part, VideoPart):
                 media.append(part)
                 text += style.video
+            elif isinstance(part, EncodedImagePart):
+                raise InvalidRequest(
+                    f"An image came as {part.media_type}, but the model takes pixels; decode it."
+                )
             else:
                 media.append(part)
                 has_it = isinstance(following, TextPart) and following.text.startswith("\n")

@@ -7,7 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from vila_ros.engine.interface import Engine, GenerationRequest, Message, Stage, TextChunk
+from vila_ros.engine.interface import (
+    EncodedImages,
+    Engine,
+    GenerationRequest,
+    Message,
+    Stage,
+    TextChunk,
+)
 from vila_ros.engine.json_schema import validate_json
 from vila_ros.errors import EngineFailed, InvalidOutput
 from vila_ros.perception.decoding import Decoder
@@ -32,9 +39,11 @@ def answer(inquiry: Inquiry, engine: Engine, decoder: Decoder, tell: Tell) -> st
     inquiry.enter(Stage.DECODING)
     tell(inquiry)
     question = inquiry.question
+    capabilities = engine.capabilities
+    taken = None if capabilities is None else capabilities.encoded_images
     request = GenerationRequest(
         request_id=inquiry.request_id,
-        messages=_decode(inquiry, task, decoder),
+        messages=_decode(inquiry, task, decoder, taken),
         max_tokens=task.checked.max_tokens,
         temperature=question.temperature,
         seed=question.seed,
@@ -61,17 +70,19 @@ def answer(inquiry: Inquiry, engine: Engine, decoder: Decoder, tell: Tell) -> st
     return _checked(question, inquiry.text)
 
 
-def _decode(inquiry: Inquiry, task: Task, decoder: Decoder) -> tuple[Message, ...]:
-    """The prompt, with all that it shows decoded."""
+def _decode(
+    inquiry: Inquiry, task: Task, decoder: Decoder, taken: EncodedImages | None
+) -> tuple[Message, ...]:
+    """The prompt, with all that it shows decoded but for the files that the engine takes."""
     started = time.monotonic()
     question, frames = inquiry.question, task.frames.result()
-    shown = decoder.frames(frames)
+    shown = decoder.frames(frames, taken)
     messages = write_messages(
         question.prompt,
         system_prompt=task.checked.system_prompt,
         frames=list(zip(frames, shown, strict=True)),
-        images=decoder.files(question.images),
-        examples=[(each, decoder.files(each.images)) for each in question.examples],
+        images=decoder.files(question.images, taken),
+        examples=[(each, decoder.files(each.images, taken)) for each in question.examples],
     )
     inquiry.show(frames, time.monotonic() - started)
     return messages

@@ -4,6 +4,7 @@
 
 A window that slides shows mostly frames that the question before has shown; these are not decoded
 again. Thumbnails are kept apart, for choosing keyframes looks at many more frames than it takes.
+What an engine takes as a file is not decoded at all.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Generic, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.engine.interface import ImagePart
+from vila_ros.engine.interface import AnyImagePart, EncodedImagePart, EncodedImages, ImagePart
 from vila_ros.perception.image_files import MAX_PIXELS, decode_file
-from vila_ros.perception.images import decode_frame, thumbnail
+from vila_ros.perception.images import decode_frame, encoded_file, encoded_frame, thumbnail
 from vila_ros.perception.types import DropReason, Frame, RefusedImage
 
 THUMBNAIL_BYTES = 4 * 1024 * 1024
@@ -76,7 +77,10 @@ class ArrayCache(Generic[Array]):
 
 
 class Decoder:
-    """Frames and files to pixels. Thread-safe; what it returns is shared, and not to be written."""
+    """Frames and files to what engines take: pixels, or the files themselves where that will do.
+
+    Thread-safe; what it returns is shared, and not to be written.
+    """
 
     def __init__(
         self,
@@ -109,13 +113,29 @@ class Decoder:
         """Run something in a decoding thread."""
         return self._threads.submit(call, *args, **named)
 
-    def frames(self, frames: Sequence[Frame]) -> list[ImagePart]:
-        """The frames' pixels, decoded side by side. Raises RefusedImage for one that is damaged."""
-        return self._side_by_side(self._frame, frames)
+    def frames(
+        self, frames: Sequence[Frame], taken: EncodedImages | None = None
+    ) -> list[AnyImagePart]:
+        """The frames, decoded side by side. Raises RefusedImage for one that is damaged.
 
-    def files(self, files: Sequence[bytes]) -> list[ImagePart]:
-        """The pixels of JPEG and PNG files. Raises RefusedImage."""
-        return self._side_by_side(self._file, files)
+        taken: the files that the engine takes; a frame that is such a file is not decoded.
+        """
+
+        def encoded(frame: Frame, taken: EncodedImages) -> EncodedImagePart | None:
+            with self._reported(frame):
+                return encoded_frame(frame, taken, self.max_pixels)
+
+        return self._parts(frames, taken, encoded, self._frame)
+
+    def files(
+        self, files: Sequence[bytes], taken: EncodedImages | None = None
+    ) -> list[AnyImagePart]:
+        """JPEG and PNG files, taken as in frames(). Raises RefusedImage."""
+
+        def encoded(data: bytes, taken: EncodedImages) -> EncodedImagePart | None:
+            return encoded_file(data, taken, _file_key(data), self.max_pixels)
+
+        return self._parts(files, taken, encoded, self._file)
 
     def thumbnail(self, frame: Frame) -> NDArray[np.uint8]:
         """The frame's thumbnail, in the caller's thread. Raises RefusedImage."""
@@ -141,8 +161,22 @@ class Decoder:
             raise
 
     def _file(self, data: bytes) -> ImagePart:
-        key = f"file@{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+        key = _file_key(data)
         return ImagePart(self._images.get(key, lambda: decode_file(data, self.max_pixels)), key)
+
+    def _parts(
+        self,
+        items: Sequence[Result],
+        taken: EncodedImages | None,
+        encoded: Callable[[Result, EncodedImages], EncodedImagePart | None],
+        decode: Callable[[Result], ImagePart],
+    ) -> list[AnyImagePart]:
+        """Each item as a file where that is taken, else decoded."""
+        # In this thread: what there is to do takes less than to hand it over.
+        files = [None if taken is None else encoded(item, taken) for item in items]
+        to_decode = [item for item, file in zip(items, files, strict=True) if file is None]
+        decoded = iter(self._side_by_side(decode, to_decode))
+        return [next(decoded) if file is None else file for file in files]
 
     def _side_by_side(
         self, decode: Callable[[Result], ImagePart], items: Sequence[Result]
@@ -151,3 +185,7 @@ class Decoder:
         others = [self._threads.submit(decode, item) for item in items[:-1]]
         last = [decode(item) for item in items[-1:]]
         return [future.result() for future in others] + last
+
+
+def _file_key(data: bytes) -> str:
+    return f"file@{hashlib.blake2b(data, digest_size=16).hexdigest()}"

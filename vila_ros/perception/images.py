@@ -4,15 +4,18 @@
 
 inspect_message looks at every message that arrives, in microseconds; decode_frame decodes the few
 that a question samples; thumbnail makes a tiny picture to see how much the camera's view changed.
+encoded_frame decodes nothing: some engines take the file of a compressed image as it came.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.engine.interface import RgbImage
+from vila_ros.engine.interface import EncodedImagePart, EncodedImages, RgbImage
 from vila_ros.perception import image_files, raw_images
 from vila_ros.perception.cdr import (
     CompressedImageView,
@@ -21,12 +24,15 @@ from vila_ros.perception.cdr import (
     read_image,
 )
 from vila_ros.perception.image_files import MAX_PIXELS, ImageFile, decode_file, inspect_file
+from vila_ros.perception.plain_files import MEDIA_TYPES, plain_file
 from vila_ros.perception.types import DropReason, Frame, MessageKind, RefusedImage
 
 __all__ = [
     "MAX_PIXELS",
     "decode_file",
     "decode_frame",
+    "encoded_file",
+    "encoded_frame",
     "inspect_compressed",
     "inspect_message",
     "thumbnail",
@@ -82,6 +88,32 @@ def decode_frame(frame: Frame, max_pixels: int = MAX_PIXELS) -> RgbImage:
         raise _of(frame, error) from None
 
 
+def encoded_frame(
+    frame: Frame, taken: EncodedImages, max_pixels: int = MAX_PIXELS
+) -> EncodedImagePart | None:
+    """A frame's file where an engine takes it as it is; None for a frame to be decoded.
+
+    Raises RefusedImage as decode_frame, but for damage inside a file.
+    """
+    if frame.kind is not MessageKind.COMPRESSED_IMAGE:
+        return None
+    try:
+        image = read_compressed_image(frame.data)
+        return _taken(image.data, inspect_compressed(image, max_pixels), taken, frame.key)
+    except RefusedImage as error:
+        raise _of(frame, error) from None
+
+
+def encoded_file(
+    data: bytes, taken: EncodedImages, key: str, max_pixels: int = MAX_PIXELS
+) -> EncodedImagePart | None:
+    """A JPEG or PNG file where an engine takes it as it is; None for one to be decoded.
+
+    Raises RefusedImage as inspect_file.
+    """
+    return _taken(data, inspect_file(data, max_pixels), taken, key)
+
+
 def thumbnail(frame: Frame, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """A grey picture of a frame, uint8 THUMBNAIL_SIZE, at a fraction of what decoding costs.
 
@@ -98,6 +130,16 @@ def thumbnail(frame: Frame, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         raise _of(frame, error) from None
     height, width = THUMBNAIL_SIZE
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _taken(
+    data: bytes | memoryview, file: ImageFile, taken: EncodedImages, key: str
+) -> EncodedImagePart | None:
+    part = EncodedImagePart(data, MEDIA_TYPES[file.format], file.width, file.height, key)
+    if not taken.take(part):
+        return None
+    plain = plain_file(data, file)
+    return None if plain is None else replace(part, data=plain)
 
 
 def _points(view: ImageView, max_pixels: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vila_ros.engine.interface import ImagePart, Message, Part, TextPart
+from vila_ros.engine.interface import AnyImagePart, Message, Part, TextPart
 from vila_ros.perception.types import Example, Frame
 
 
@@ -19,14 +19,14 @@ def write_messages(
     prompt: str,
     *,
     system_prompt: str = "",
-    frames: Sequence[tuple[Frame, ImagePart]] = (),
-    images: Sequence[ImagePart] = (),
-    examples: Sequence[tuple[Example, Sequence[ImagePart]]] = (),
+    frames: Sequence[tuple[Frame, AnyImagePart]] = (),
+    images: Sequence[AnyImagePart] = (),
+    examples: Sequence[tuple[Example, Sequence[AnyImagePart]]] = (),
 ) -> tuple[Message, ...]:
     """The conversation of one question.
 
-    frames: camera frames with their pixels, in the order to show them. images: further images.
-    examples: each with the pixels of its images, in their order.
+    frames: camera frames with their images, in the order to show them. images: further ones.
+    examples: each with its images, in their order.
     """
     messages = []
     if system_prompt:

@@ -158,7 +158,9 @@ def decode_capabilities(fields: Fields) -> Capabilities:
     """The capabilities of encode_capabilities' fields."""
     taken = _optional(fields, "encoded_images", dict)
     return decode_plain(
-        Capabilities, fields, encoded_images=None if taken is None else _decode_taken(taken)
+        Capabilities,
+        fields,
+        encoded_images=None if taken is None else decode_plain(EncodedImages, taken),
     )
 
 
@@ -188,10 +190,6 @@ def decode_plain(kind: type[T], fields: Fields, **decoded: Any) -> T:
     hints = get_type_hints(kind)
     plain = {name: take(fields, name, hints[name]) for name in hints if name not in decoded}
     return kind(**plain, **decoded)
-
-
-def _decode_taken(fields: Fields) -> EncodedImages:
-    return decode_plain(EncodedImages, fields, media_types=_strings(fields, "media_types"))
 
 
 def _of(value: Any, kind: type[T], name: str = "") -> T:

@@ -38,7 +38,7 @@ class ImagePart:
 
 @dataclass(frozen=True, eq=False)
 class EncodedImagePart:
-    """One image of a prompt as a file, for engines whose capabilities take such files.
+    """One image of a prompt as a file, for engines whose capabilities have encoded_images.
 
     data: the whole file. media_type: "image/jpeg" or "image/png". width, height: pixels.
     key: as in ImagePart.
@@ -155,24 +155,33 @@ class TextChunk:
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """Which image files an engine takes in place of their pixels.
+    """How an engine takes images as files (EncodedImagePart), which it prefers to their pixels.
 
-    media_types: of "image/jpeg" and "image/png". max_bytes: of one file. max_side: pixels of the
-    longer side; 0 for no bound.
+    media_type: "image/jpeg" or "image/png": what an image is made that is no such file yet.
+    quality: of a JPEG that is made, 1 to 100. max_side: pixels of the longer side, to which larger
+    images are shrunk; 0 for no bound. forward_bytes: the largest file that may be given as it came.
     """
 
-    media_types: tuple[str, ...]
-    max_bytes: int
+    media_type: str = "image/jpeg"
+    quality: int = 90
     max_side: int = 0
+    forward_bytes: int = 0
 
     def take(self, part: EncodedImagePart) -> bool:
-        """Whether this file is taken; the pixels of any other one are."""
+        """Whether the engine takes this file.
+
+        A JPEG always does: it is smaller than a PNG of its pixels, and holds as much.
+        """
         return (
-            part.media_type in self.media_types
-            and 0 < len(part.data) <= self.max_bytes
+            part.media_type in ("image/jpeg", self.media_type)
+            and len(part.data) > 0
             and min(part.width, part.height) > 0
             and (not self.max_side or max(part.width, part.height) <= self.max_side)
         )
+
+    def forward(self, part: EncodedImagePart) -> bool:
+        """Whether this file of a camera is to be given as it came."""
+        return len(part.data) <= self.forward_bytes and self.take(part)
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class Capabilities:
     context_length: prompt and answer together, tokens.
     max_concurrency: requests generated side by side; further ones wait inside the engine.
     memory_bytes: what the weights and preallocated caches hold.
-    encoded_images: the image files it takes as they are; None if it takes pixels alone.
+    encoded_images: how it takes images as files; None if it takes pixels alone.
     """
 
     model: str

@@ -279,7 +279,7 @@ class OpenAiHttpEngine:
             structured_output=True,
             choice_probabilities=bool(blind.chances),
             video=self._no_vision is None and options.video == "video_url",
-            encoded_images=options.encoding().taken,
+            encoded_images=options.encoding().files,
         )
 
     async def _image_tokens(self, answerer: Answerer, blind: Answer) -> int:

@@ -17,9 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 
+from vila_ros.engine.image_encoding import encode_image
 from vila_ros.engine.interface import (
     EncodedImagePart,
     EncodedImages,
@@ -43,7 +43,7 @@ class ImageEncoding:
     max_side: the longer side in pixels that an image is shrunk to, keeping its shape; 0 for no
         bound.
     cache_bytes: what the encoded images kept for further questions may take.
-    forward_bytes: the largest file that is sent on as it came; 0 encodes every image here.
+    forward_bytes: the largest file that is sent on as it came; 0 encodes every image anew.
     """
 
     format: str = "jpeg"
@@ -63,15 +63,11 @@ class ImageEncoding:
             )
 
     @property
-    def taken(self) -> EncodedImages | None:
-        """The files that are sent on as they came.
-
-        A PNG is not where JPEG was asked for: that is some six times smaller.
-        """
-        if not self.forward_bytes:
-            return None
-        media_types = tuple({"image/jpeg": None, f"image/{self.format}": None})
-        return EncodedImages(media_types, self.forward_bytes, self.max_side)
+    def files(self) -> EncodedImages:
+        """The same for those who make the files."""
+        return EncodedImages(
+            f"image/{self.format}", self.quality, self.max_side, self.forward_bytes
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +88,14 @@ class ImageEncoder:
     """Encodes the images of requests. All methods may be called from any thread."""
 
     def __init__(self, encoding: ImageEncoding) -> None:
-        self._encoding = encoding
-        self._taken = encoding.taken
+        self._cache_bytes = encoding.cache_bytes
+        self._files = encoding.files
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Future[bytes]] = OrderedDict()
         self._cached_bytes = 0
         self._threads = ThreadPoolExecutor(
             min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="image_encoder"
         )
-        self._media_type = f"image/{encoding.format}"
 
     def encode(self, parts: list[Media]) -> tuple[list[EncodedMedia], int]:
         """All parts encoded, in order, and how many frames were not in the cache.
@@ -111,7 +106,7 @@ class ImageEncoder:
         media = [
             EncodedMedia(
                 tuple(future.result() for future, _ in frames),
-                part.media_type if isinstance(part, EncodedImagePart) else self._media_type,
+                part.media_type if isinstance(part, EncodedImagePart) else self._files.media_type,
             )
             for part, frames in zip(parts, started, strict=True)
         ]
@@ -135,13 +130,14 @@ class ImageEncoder:
         ]
 
     def _submit(self, frame: RgbImage) -> Future[bytes]:
-        return self._threads.submit(encode_image, frame, self._encoding)
+        return self._threads.submit(lambda: base64.b64encode(encode_image(frame, self._files).data))
 
     def _check_file(self, part: EncodedImagePart) -> None:
-        if self._taken is None or not self._taken.take(part):
+        if not self._files.take(part):
             raise InvalidImage(
-                f"An {part.media_type} of {part.width}x{part.height} pixels and {len(part.data)} "
-                f"bytes is not sent on as it is; {self._taken or 'no file'} is. Give its pixels."
+                f"A file is {part.media_type}, {part.width}x{part.height} pixels, "
+                f"{len(part.data)} bytes; taken are image/jpeg and {self._files.media_type} that "
+                f"keep to max_image_side {self._files.max_side}. Give its pixels instead."
             )
 
     def _start(self, key: str, begin: Callable[[], Future[bytes]]) -> tuple[Future[bytes], bool]:
@@ -164,7 +160,7 @@ class ImageEncoder:
                 return
             self._cached_bytes += len(done.result())
             for old in list(self._cache):
-                if self._cached_bytes <= self._encoding.cache_bytes:
+                if self._cached_bytes <= self._cache_bytes:
                     break
                 future = self._cache[old]
                 if future.done():
@@ -178,24 +174,6 @@ def check_pixels(pixels: RgbImage) -> None:
         raise InvalidImage(
             f"An image is {pixels.dtype} {list(pixels.shape)}; it must be uint8 [height, width, 3]."
         )
-
-
-def encode_image(pixels: RgbImage, encoding: ImageEncoding) -> bytes:
-    """The image as a base64-encoded file. pixels: uint8 RGB, [H, W, 3]."""
-    height, width = pixels.shape[:2]
-    scale = encoding.max_side / max(height, width)
-    if 0 < scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    if encoding.format == "png":
-        # Level 1 is lossless as every level, and several times faster than the default.
-        done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    else:
-        done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, encoding.quality])
-    if not done:
-        raise InvalidImage(f"An image of {width}x{height} cannot be encoded as {encoding.format}.")
-    return base64.b64encode(data)
 
 
 def _done(data: bytes) -> Future[bytes]:

@@ -40,10 +40,10 @@ def answer(inquiry: Inquiry, engine: Engine, decoder: Decoder, tell: Tell) -> st
     tell(inquiry)
     question = inquiry.question
     capabilities = engine.capabilities
-    taken = None if capabilities is None else capabilities.encoded_images
+    wanted = None if capabilities is None else capabilities.encoded_images
     request = GenerationRequest(
         request_id=inquiry.request_id,
-        messages=_decode(inquiry, task, decoder, taken),
+        messages=_decode(inquiry, task, decoder, wanted),
         max_tokens=task.checked.max_tokens,
         temperature=question.temperature,
         seed=question.seed,
@@ -71,18 +71,18 @@ def answer(inquiry: Inquiry, engine: Engine, decoder: Decoder, tell: Tell) -> st
 
 
 def _decode(
-    inquiry: Inquiry, task: Task, decoder: Decoder, taken: EncodedImages | None
+    inquiry: Inquiry, task: Task, decoder: Decoder, wanted: EncodedImages | None
 ) -> tuple[Message, ...]:
-    """The prompt, with all that it shows decoded but for the files that the engine takes."""
+    """The prompt, with all that it shows as the engine wants it."""
     started = time.monotonic()
     question, frames = inquiry.question, task.frames.result()
-    shown = decoder.frames(frames, taken)
+    shown = decoder.frames(frames, wanted)
     messages = write_messages(
         question.prompt,
         system_prompt=task.checked.system_prompt,
         frames=list(zip(frames, shown, strict=True)),
-        images=decoder.files(question.images, taken),
-        examples=[(each, decoder.files(each.images, taken)) for each in question.examples],
+        images=decoder.files(question.images, wanted),
+        examples=[(each, decoder.files(each.images, wanted)) for each in question.examples],
     )
     inquiry.show(frames, time.monotonic() - started)
     return messages

@@ -4,7 +4,9 @@
 
 A window that slides shows mostly frames that the question before has shown; these are not decoded
 again. Thumbnails are kept apart, for choosing keyframes looks at many more frames than it takes.
-What an engine takes as a file is not decoded at all.
+An engine that takes files gets a camera's own where that will do, undecoded; others are encoded
+here, in these threads, rather than by the engine: a file crosses to the engine's process much
+faster than pixels.
 """
 
 from __future__ import annotations
@@ -13,17 +15,29 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.engine.interface import AnyImagePart, EncodedImagePart, EncodedImages, ImagePart
+from vila_ros.engine.image_encoding import encode_image
+from vila_ros.engine.interface import (
+    AnyImagePart,
+    EncodedImagePart,
+    EncodedImages,
+    ImagePart,
+    RgbImage,
+)
 from vila_ros.perception.image_files import MAX_PIXELS, decode_file
-from vila_ros.perception.images import decode_frame, encoded_file, encoded_frame, thumbnail
+from vila_ros.perception.images import (
+    decode_frame,
+    forwarded_file,
+    forwarded_frame,
+    made_file,
+    thumbnail,
+)
 from vila_ros.perception.types import DropReason, Frame, RefusedImage
 
 THUMBNAIL_BYTES = 4 * 1024 * 1024
@@ -76,8 +90,16 @@ class ArrayCache(Generic[Array]):
             self._bytes -= oldest.nbytes
 
 
+class _Image(NamedTuple):
+    """An image to be made ready. forward: the file as it came, if it may be given so."""
+
+    key: str
+    forward: Callable[[EncodedImages], EncodedImagePart | None]
+    decode: Callable[[], RgbImage]
+
+
 class Decoder:
-    """Frames and files to what engines take: pixels, or the files themselves where that will do.
+    """Frames and files to what engines take, pixels or files.
 
     Thread-safe; what it returns is shared, and not to be written.
     """
@@ -99,7 +121,7 @@ class Decoder:
 
     @property
     def held_bytes(self) -> int:
-        """What the decoded images kept for later take."""
+        """What the images kept for later take, decoded or encoded."""
         return self._images.bytes
 
     def set_limits(self, decoded_bytes: int, max_pixels: int) -> None:
@@ -114,78 +136,76 @@ class Decoder:
         return self._threads.submit(call, *args, **named)
 
     def frames(
-        self, frames: Sequence[Frame], taken: EncodedImages | None = None
+        self, frames: Sequence[Frame], wanted: EncodedImages | None = None
     ) -> list[AnyImagePart]:
-        """The frames, decoded side by side. Raises RefusedImage for one that is damaged.
+        """The frames, made ready side by side. Raises RefusedImage for one that is damaged.
 
-        taken: the files that the engine takes; a frame that is such a file is not decoded.
+        wanted: how the engine takes files; None for pixels. A frame that is such a file already is
+        not decoded, any other one is made one.
         """
-
-        def encoded(frame: Frame, taken: EncodedImages) -> EncodedImagePart | None:
-            with self._reported(frame):
-                return encoded_frame(frame, taken, self.max_pixels)
-
-        return self._parts(frames, taken, encoded, self._frame)
+        return self._parts([self._of_frame(frame) for frame in frames], wanted)
 
     def files(
-        self, files: Sequence[bytes], taken: EncodedImages | None = None
+        self, files: Sequence[bytes], wanted: EncodedImages | None = None
     ) -> list[AnyImagePart]:
-        """JPEG and PNG files, taken as in frames(). Raises RefusedImage."""
-
-        def encoded(data: bytes, taken: EncodedImages) -> EncodedImagePart | None:
-            return encoded_file(data, taken, _file_key(data), self.max_pixels)
-
-        return self._parts(files, taken, encoded, self._file)
+        """JPEG and PNG files, made ready as frames are. Raises RefusedImage."""
+        return self._parts([self._of_file(data) for data in files], wanted)
 
     def thumbnail(self, frame: Frame) -> NDArray[np.uint8]:
         """The frame's thumbnail, in the caller's thread. Raises RefusedImage."""
-        with self._reported(frame):
-            return self._thumbnails.get(frame.key, lambda: thumbnail(frame, self.max_pixels))
+        return self._thumbnails.get(
+            frame.key, lambda: self._reported(frame, lambda: thumbnail(frame, self.max_pixels))
+        )
 
     def close(self) -> None:
         """End the threads; what has not begun is cancelled."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _frame(self, frame: Frame) -> ImagePart:
-        with self._reported(frame):
-            pixels = self._images.get(frame.key, lambda: decode_frame(frame, self.max_pixels))
-        return ImagePart(pixels, frame.key)
+    def _of_frame(self, frame: Frame) -> _Image:
+        return _Image(
+            frame.key,
+            lambda wanted: self._reported(
+                frame, lambda: forwarded_frame(frame, wanted, self.max_pixels)
+            ),
+            lambda: self._reported(frame, lambda: decode_frame(frame, self.max_pixels)),
+        )
 
-    @contextmanager
-    def _reported(self, frame: Frame) -> Iterator[None]:
+    def _of_file(self, data: bytes) -> _Image:
+        key = f"file@{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+        return _Image(
+            key,
+            lambda wanted: forwarded_file(data, wanted, key, self.max_pixels),
+            lambda: decode_file(data, self.max_pixels),
+        )
+
+    def _reported(self, frame: Frame, call: Callable[[], Result]) -> Result:
+        """What the call returns; a frame that it refuses is told of."""
         try:
-            yield
+            return call()
         except RefusedImage as error:
             if self._refused is not None:
                 self._refused(frame, error.reason)
             raise
 
-    def _file(self, data: bytes) -> ImagePart:
-        key = _file_key(data)
-        return ImagePart(self._images.get(key, lambda: decode_file(data, self.max_pixels)), key)
-
-    def _parts(
-        self,
-        items: Sequence[Result],
-        taken: EncodedImages | None,
-        encoded: Callable[[Result, EncodedImages], EncodedImagePart | None],
-        decode: Callable[[Result], ImagePart],
-    ) -> list[AnyImagePart]:
-        """Each item as a file where that is taken, else decoded."""
-        # In this thread: what there is to do takes less than to hand it over.
-        files = [None if taken is None else encoded(item, taken) for item in items]
-        to_decode = [item for item, file in zip(items, files, strict=True) if file is None]
-        decoded = iter(self._side_by_side(decode, to_decode))
-        return [next(decoded) if file is None else file for file in files]
+    def _parts(self, images: Sequence[_Image], wanted: EncodedImages | None) -> list[AnyImagePart]:
+        # Forwarded in this thread: that takes less than to hand it over.
+        parts = [None if wanted is None else image.forward(wanted) for image in images]
+        others = [image for image, part in zip(images, parts, strict=True) if part is None]
+        made = iter(self._side_by_side(others, wanted))
+        return [next(made) if part is None else part for part in parts]
 
     def _side_by_side(
-        self, decode: Callable[[Result], ImagePart], items: Sequence[Result]
-    ) -> list[ImagePart]:
+        self, images: Sequence[_Image], wanted: EncodedImages | None
+    ) -> list[AnyImagePart]:
         # The last one here, for this thread would only wait.
-        others = [self._threads.submit(decode, item) for item in items[:-1]]
-        last = [decode(item) for item in items[-1:]]
+        others = [self._threads.submit(self._made, image, wanted) for image in images[:-1]]
+        last = [self._made(image, wanted) for image in images[-1:]]
         return [future.result() for future in others] + last
 
-
-def _file_key(data: bytes) -> str:
-    return f"file@{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+    def _made(self, image: _Image, wanted: EncodedImages | None) -> AnyImagePart:
+        """The image's pixels, or the file that is made of them."""
+        if wanted is None:
+            return ImagePart(self._images.get(image.key, image.decode), image.key)
+        name = f"{image.key} as {wanted}"
+        data = self._images.get(name, lambda: encode_image(image.decode(), wanted))
+        return made_file(data, image.key)

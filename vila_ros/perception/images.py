@@ -4,7 +4,8 @@
 
 inspect_message looks at every message that arrives, in microseconds; decode_frame decodes the few
 that a question samples; thumbnail makes a tiny picture to see how much the camera's view changed.
-encoded_frame decodes nothing: some engines take the file of a compressed image as it came.
+Engines that take files get that of a compressed image as it came (forwarded_frame); nothing is
+decoded then.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ __all__ = [
     "MAX_PIXELS",
     "decode_file",
     "decode_frame",
-    "encoded_file",
-    "encoded_frame",
+    "forwarded_file",
+    "forwarded_frame",
     "inspect_compressed",
     "inspect_message",
+    "made_file",
     "thumbnail",
 ]
 
@@ -88,10 +90,10 @@ def decode_frame(frame: Frame, max_pixels: int = MAX_PIXELS) -> RgbImage:
         raise _of(frame, error) from None
 
 
-def encoded_frame(
-    frame: Frame, taken: EncodedImages, max_pixels: int = MAX_PIXELS
+def forwarded_frame(
+    frame: Frame, wanted: EncodedImages, max_pixels: int = MAX_PIXELS
 ) -> EncodedImagePart | None:
-    """A frame's file where an engine takes it as it is; None for a frame to be decoded.
+    """A frame's file where an engine wants it as it came; None for a frame to be decoded.
 
     Raises RefusedImage as decode_frame, but for damage inside a file.
     """
@@ -99,19 +101,25 @@ def encoded_frame(
         return None
     try:
         image = read_compressed_image(frame.data)
-        return _taken(image.data, inspect_compressed(image, max_pixels), taken, frame.key)
+        return _forwarded(image.data, inspect_compressed(image, max_pixels), wanted, frame.key)
     except RefusedImage as error:
         raise _of(frame, error) from None
 
 
-def encoded_file(
-    data: bytes, taken: EncodedImages, key: str, max_pixels: int = MAX_PIXELS
+def forwarded_file(
+    data: bytes, wanted: EncodedImages, key: str, max_pixels: int = MAX_PIXELS
 ) -> EncodedImagePart | None:
-    """A JPEG or PNG file where an engine takes it as it is; None for one to be decoded.
+    """A JPEG or PNG file where an engine wants it as it came; None for one to be decoded.
 
     Raises RefusedImage as inspect_file.
     """
-    return _taken(data, inspect_file(data, max_pixels), taken, key)
+    return _forwarded(data, inspect_file(data, max_pixels), wanted, key)
+
+
+def made_file(data: NDArray[np.uint8], key: str) -> EncodedImagePart:
+    """A file that was made of an image's pixels."""
+    file = inspect_file(data.data)
+    return EncodedImagePart(data.data, MEDIA_TYPES[file.format], file.width, file.height, key)
 
 
 def thumbnail(frame: Frame, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -132,11 +140,11 @@ def thumbnail(frame: Frame, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _taken(
-    data: bytes | memoryview, file: ImageFile, taken: EncodedImages, key: str
+def _forwarded(
+    data: bytes | memoryview, file: ImageFile, wanted: EncodedImages, key: str
 ) -> EncodedImagePart | None:
     part = EncodedImagePart(data, MEDIA_TYPES[file.format], file.width, file.height, key)
-    if not taken.take(part):
+    if not wanted.forward(part):
         return None
     plain = plain_file(data, file)
     return None if plain is None else replace(part, data=plain)

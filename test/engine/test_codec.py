@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis.extra import numpy as npst
 from vila_ros.engine import codec
 from vila_ros.engine.interface import (
     Capabilities,
+    EncodedImagePart,
+    EncodedImages,
     EngineSpec,
     FinishReason,
     GenerationRequest,
@@ -41,6 +44,14 @@ IMAGES = npst.arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 5), s
 PARTS = st.one_of(
     st.builds(TextPart, st.text()),
     st.builds(ImagePart, IMAGES, st.none() | st.text()),
+    st.builds(
+        EncodedImagePart,
+        data=st.binary(min_size=1, max_size=40),
+        media_type=st.sampled_from(["image/jpeg", "image/png"]),
+        width=COUNT,
+        height=COUNT,
+        key=st.none() | st.text(),
+    ),
     st.builds(VideoPart, st.lists(IMAGES, max_size=3).map(tuple), st.none() | st.text()),
 )
 MESSAGES = st.builds(
@@ -96,6 +107,8 @@ def plain(part: Part) -> object:
         return part.text
     if isinstance(part, ImagePart):
         return ("image", part.key, part.pixels.tolist())
+    if isinstance(part, EncodedImagePart):
+        return (part.media_type, part.key, part.width, part.height, bytes(part.data))
     return ("video", part.key, [frame.tolist() for frame in part.frames])
 
 
@@ -124,6 +137,13 @@ def test_contiguous_pixels_are_not_copied():
     request = GenerationRequest("", (Message("user", (ImagePart(pixels),)),))
     _, (buffer,) = codec.encode_request(request, 1)
     assert np.shares_memory(np.frombuffer(buffer, np.uint8), pixels)
+
+
+def test_a_file_is_not_copied():
+    data = memoryview(bytes(100))[10:20]
+    part = EncodedImagePart(data, "image/jpeg", 4, 4)
+    _, (buffer,) = codec.encode_request(GenerationRequest("", (Message("user", (part,)),)), 1)
+    assert np.shares_memory(np.frombuffer(buffer, np.uint8), np.frombuffer(data, np.uint8))
 
 
 def test_pixels_that_are_a_view_arrive_as_they_look():
@@ -157,8 +177,10 @@ def test_a_chunk_arrives_as_it_was(chunk):
 
 
 def test_capabilities_and_specs_arrive_as_they_were():
-    capabilities = Capabilities("m", "torch", "cpu", "float32", 8, 196, 4096, video=True)
-    assert codec.decode_capabilities(sent(codec.encode_capabilities(capabilities))) == capabilities
+    plain = Capabilities("m", "torch", "cpu", "float32", 8, 196, 4096, video=True)
+    with_files = replace(plain, encoded_images=EncodedImages("image/png", 80, 1024, 10**6))
+    for each in (plain, with_files):
+        assert codec.decode_capabilities(sent(codec.encode_capabilities(each))) == each
     spec = EngineSpec(
         "torch", "folder", {"dtype": "bfloat16", "threads": 2, "nested": {"a": [1.5]}}
     )
@@ -188,6 +210,11 @@ PIXELS = ImagePart(np.zeros((2, 2, 3), np.uint8))
 GOOD = sent(codec.encode_request(GenerationRequest("r", (Message("user", (PIXELS,)),)), 1)[0])
 
 
+_PART = EncodedImagePart(bytes(13), "image/jpeg", 4, 4)
+_ASKED = codec.encode_request(GenerationRequest("r", (Message("user", (_PART,)),)), 1)[0]
+FILE_OF_13 = {"messages": sent(_ASKED)["messages"]}
+
+
 @pytest.mark.parametrize(
     ("changed", "size", "says"),
     [
@@ -203,6 +230,8 @@ GOOD = sent(codec.encode_request(GenerationRequest("r", (Message("user", (PIXELS
         ({"messages": [{"role": "user", "parts": [{"image": [[2]]}]}]}, 12, "not .height, width."),
         ({"messages": [{"role": "user", "parts": [{"image": [[-2, -2]]}]}]}, 12, "does not fit"),
         ({"messages": [{"role": "user", "parts": [{"image": []}]}]}, 0, "holds 0 images"),
+        (FILE_OF_13, 12, "An image file of 13 bytes does not fit the message's payload of 12"),
+        (FILE_OF_13, 14, "1 bytes of a message's payload belong to no image"),
         ({"stop": [1]}, 12, "'stop' is a int"),
     ],
 )

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from test.model.conftest import picture
-from vila_ros.engine.interface import ImagePart, Message, TextPart, VideoPart
+from vila_ros.engine.interface import (
+    EncodedImagePart,
+    ImagePart,
+    Message,
+    TextPart,
+    VideoPart,
+)
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.interleave import (
     IGNORE_LABEL,
@@ -55,6 +61,11 @@ def test_a_clip_is_one_medium_or_its_frames():
     assert turns[0].text == "<image>\n" * 3 + "What?"
     assert [part.key for part in media] == ["front@1#0", "front@1#1", "front@1#2"]
     assert all(part.pixels is frame for part, frame in zip(media, frames, strict=True))
+
+
+def test_a_file_is_refused_for_models_take_pixels():
+    with pytest.raises(InvalidRequest, match="came as image/jpeg, but the model takes pixels"):
+        texts(NEW, say(EncodedImagePart(b"a file", "image/jpeg", 8, 8), "What?"))
 
 
 def test_text_cannot_pretend_to_be_media():

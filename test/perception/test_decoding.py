@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from test.perception.messages import compressed_frame, image_frame, jpeg, plain, png, scene
+from vila_ros.engine.interface import EncodedImagePart, EncodedImages, ImagePart
 from vila_ros.perception.decoding import ArrayCache, Decoder
+from vila_ros.perception.image_files import decode_file
 from vila_ros.perception.types import DropReason, RefusedImage
 
 
@@ -132,3 +134,94 @@ def test_limits_change_from_the_next_image_on(decoder):
 def test_thumbnails_are_kept(decoder):
     frame = compressed_frame(jpeg(scene()))
     assert decoder.thumbnail(frame) is decoder.thumbnail(frame)
+
+
+class TestFiles:
+    """What is made ready for an engine that takes files."""
+
+    WANTED = EncodedImages("image/jpeg", 90, forward_bytes=1_000_000)
+
+    def test_a_camera_s_file_is_given_as_it_came(self, decoder):
+        file = jpeg(scene())
+        (part,) = decoder.frames([frame := compressed_frame(file)], self.WANTED)
+        assert isinstance(part, EncodedImagePart)
+        assert (part.media_type, part.width, part.height) == ("image/jpeg", 64, 48)
+        assert part.key == frame.key
+        assert part.data == file
+        assert decoder.held_bytes == 0
+
+    def test_a_file_that_is_attached_is_given_as_it_came(self, decoder):
+        file = jpeg(scene())
+        (part,) = decoder.files([file], self.WANTED)
+        assert part.data is file
+        assert part.key == decoder.files([file])[0].key
+
+    @pytest.mark.parametrize(
+        ("frame", "wanted"),
+        [
+            (compressed_frame(png(scene())), WANTED),
+            (image_frame(scene()), WANTED),
+            (image_frame(scene()[..., ::-1], "bgr8"), WANTED),
+            (image_frame(np.pad(scene().reshape(48, 192), ((0, 0), (0, 9))), width=64), WANTED),
+            (compressed_frame(jpeg(scene())), EncodedImages(forward_bytes=100)),
+            (compressed_frame(jpeg(scene())), EncodedImages()),
+        ],
+    )
+    def test_of_any_other_image_a_file_is_made_and_kept(self, decoder, frame, wanted):
+        (part,) = decoder.frames([frame], wanted)
+        assert (part.media_type, part.width, part.height) == ("image/jpeg", 64, 48)
+        difference = decode_file(part.data).astype(int) - scene()
+        assert np.abs(difference).mean() < 6
+        assert decoder.held_bytes == len(part.data)
+        assert decoder.frames([frame], wanted)[0].data == part.data
+        assert decoder.held_bytes == len(part.data)
+
+    def test_what_is_larger_than_the_bound_is_shrunk(self, decoder):
+        wanted = EncodedImages(max_side=32, forward_bytes=1_000_000)
+        (part,) = decoder.frames([compressed_frame(jpeg(scene()))], wanted)
+        assert (part.width, part.height) == (32, 24)
+        (part,) = decoder.frames([compressed_frame(jpeg(scene(24, 32)))], wanted)
+        assert part.data == jpeg(scene(24, 32))
+
+    def test_a_png_is_given_as_it_came_where_png_is_wanted(self, decoder):
+        wanted = EncodedImages("image/png", forward_bytes=1_000_000)
+        files = [png(scene(seed=1)), jpeg(scene(seed=2))]
+        parts = decoder.frames([compressed_frame(file) for file in files], wanted)
+        assert [part.data for part in parts] == files
+        assert [part.media_type for part in parts] == ["image/png", "image/jpeg"]
+
+    def test_the_order_holds_whichever_are_given_as_they_came(self, decoder):
+        frames = [
+            compressed_frame(jpeg(scene(seed=1)), camera="a"),
+            image_frame(scene(seed=2), camera="b"),
+            compressed_frame(jpeg(scene(seed=3)), camera="c"),
+            image_frame(scene(seed=4), camera="d"),
+        ]
+        parts = decoder.frames(frames, self.WANTED)
+        assert [part.key for part in parts] == [frame.key for frame in frames]
+
+    def test_other_engines_get_pixels_of_the_same_frame(self, decoder):
+        frame = compressed_frame(jpeg(scene()))
+        decoder.frames([frame], EncodedImages())
+        (part,) = decoder.frames([frame])
+        assert isinstance(part, ImagePart)
+        assert part.pixels.shape == (48, 64, 3)
+
+    @pytest.mark.parametrize(
+        ("file", "reason"),
+        [
+            (jpeg(scene())[:-20], DropReason.TRUNCATED),
+            (b"GIF89a", DropReason.UNKNOWN_ENCODING),
+            (jpeg(scene(480, 640)), DropReason.TOO_MANY_PIXELS),
+            (damaged_png(), DropReason.UNDECODABLE),
+        ],
+    )
+    @pytest.mark.parametrize("wanted", [WANTED, EncodedImages("image/png", forward_bytes=10**6)])
+    def test_a_broken_frame_is_refused_here_and_reported(self, file, reason, wanted):
+        reports = []
+        decoder = Decoder(10**6, 10_000, lambda frame, reason: reports.append((frame, reason)))
+        bad = compressed_frame(file, camera="rear")
+        with pytest.raises(RefusedImage, match="Camera 'rear'"):
+            decoder.frames([bad], wanted)
+        assert reports == [(bad, reason)]
+        decoder.close()

@@ -143,7 +143,9 @@ class Decoder:
         wanted: how the engine takes files; None for pixels. A frame that is such a file already is
         not decoded, any other one is made one.
         """
-        return self._parts([self._of_frame(frame) for frame in frames], wanted)
+        # Pixels of which a file is made at once need not outlive their message.
+        own = wanted is None
+        return self._parts([self._of_frame(frame, own) for frame in frames], wanted)
 
     def files(
         self, files: Sequence[bytes], wanted: EncodedImages | None = None
@@ -161,13 +163,13 @@ class Decoder:
         """End the threads; what has not begun is cancelled."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _of_frame(self, frame: Frame) -> _Image:
+    def _of_frame(self, frame: Frame, own: bool) -> _Image:
         return _Image(
             frame.key,
             lambda wanted: self._reported(
                 frame, lambda: forwarded_frame(frame, wanted, self.max_pixels)
             ),
-            lambda: self._reported(frame, lambda: decode_frame(frame, self.max_pixels)),
+            lambda: self._reported(frame, lambda: decode_frame(frame, self.max_pixels, own=own)),
         )
 
     def _of_file(self, data: bytes) -> _Image:

@@ -76,15 +76,15 @@ def inspect_compressed(image: CompressedImageView, max_pixels: int = MAX_PIXELS)
     return inspect_file(image.data, max_pixels)
 
 
-def decode_frame(frame: Frame, max_pixels: int = MAX_PIXELS) -> RgbImage:
-    """The pixels of a frame, in memory of their own.
+def decode_frame(frame: Frame, max_pixels: int = MAX_PIXELS, *, own: bool = True) -> RgbImage:
+    """The pixels of a frame; own as in raw_images.to_rgb.
 
     Raises RefusedImage (an InvalidImage) that names the camera, the value, the limit and the fix.
     """
     try:
         view = inspect_message(frame.kind, frame.data, max_pixels)
         if isinstance(view, ImageView):
-            return raw_images.to_rgb(view, max_pixels)
+            return raw_images.to_rgb(view, max_pixels, own=own)
         return decode_file(view.data, max_pixels)
     except RefusedImage as error:
         raise _of(frame, error) from None

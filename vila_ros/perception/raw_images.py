@@ -133,14 +133,23 @@ def read_pixels(image: ImageView, encoding: Encoding) -> np.ndarray:
 
 
 def to_rgb(
-    image: ImageView, max_pixels: int = MAX_PIXELS, converter: Converter | None = None
+    image: ImageView,
+    max_pixels: int = MAX_PIXELS,
+    converter: Converter | None = None,
+    *,
+    own: bool = True,
 ) -> RgbImage:
-    """The image in RGB, in memory of its own; by the converter of this machine unless one is given.
+    """The image in RGB; by the converter of this machine unless one is given.
+
+    own: in memory of its own. Without, pixels that are RGB already are given where they lie in the
+    message, not to be written, and their rows may be padded.
 
     Raises RefusedImage as check_layout, and with UNDECODABLE where OpenCV refuses.
     """
     encoding = check_layout(image, max_pixels)
     pixels = read_pixels(image, encoding)
+    if image.encoding == "rgb8" and not own:
+        return pixels
     if encoding.bytes_per_channel == 2:
         pixels = to_8_bit(pixels)
     plain = PlainImage(

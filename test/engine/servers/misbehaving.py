@@ -17,6 +17,7 @@ import argparse
 import base64
 import functools
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -357,6 +358,13 @@ def obeys_words(handler, body, words):
     else:
         words = ["certainly!"]
     stream(handler, body, words)
+
+
+def fingerprints(handler, body, words):
+    """Answers with the SHA-256 of each image's file."""
+    urls = [part[part["type"]]["url"] for part in parts(body) if part["type"] != "text"]
+    files = [base64.b64decode(url.partition(";base64,")[2], validate=True) for url in urls]
+    stream(handler, body, [hashlib.sha256(file).hexdigest() for file in files])
 
 
 def ignores_schema(handler, body, words):

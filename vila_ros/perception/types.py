@@ -136,7 +136,7 @@ class Answer:
     error: None on success; with an error, text holds what was generated until then.
     frames: the camera frames it is based on, in the order shown to the model.
     queue_time: seconds from acceptance of the question until the engine took it, decoding included.
-    decode_time: seconds of these spent choosing and decoding frames.
+    decode_time: seconds of these spent choosing frames and making them ready for the engine.
     time_to_first_token, total_time: seconds from acceptance; 0 where it did not come to that.
     stats: the engine's own account, counted from when it was given the question.
     """

@@ -170,7 +170,7 @@ class EncodedImages:
     def take(self, part: EncodedImagePart) -> bool:
         """Whether the engine takes this file.
 
-        A JPEG always does: it is smaller than a PNG of its pixels, and holds as much.
+        Where PNG is made, a JPEG is taken too: a PNG of its pixels is larger and holds no more.
         """
         return (
             part.media_type in ("image/jpeg", self.media_type)

@@ -210,4 +210,4 @@ class Decoder:
             return ImagePart(self._images.get(image.key, image.decode), image.key)
         name = f"{image.key} as {wanted}"
         data = self._images.get(name, lambda: encode_image(image.decode(), wanted))
-        return made_file(data, image.key)
+        return made_file(data, image.key, self.max_pixels)

@@ -116,9 +116,9 @@ def forwarded_file(
     return _forwarded(data, inspect_file(data, max_pixels), wanted, key)
 
 
-def made_file(data: NDArray[np.uint8], key: str) -> EncodedImagePart:
-    """A file that was made of an image's pixels."""
-    file = inspect_file(data.data)
+def made_file(data: NDArray[np.uint8], key: str, max_pixels: int = MAX_PIXELS) -> EncodedImagePart:
+    """A file that was made of an image's pixels. data: uint8 [n]."""
+    file = inspect_file(data.data, max_pixels)
     return EncodedImagePart(data.data, MEDIA_TYPES[file.format], file.width, file.height, key)
 
 

@@ -134,7 +134,7 @@ def trouble_of_response(
         return Trouble(
             InvalidRequest(
                 f"{name} finds the request too large (HTTP 413); send fewer frames, or lower "
-                "max_image_side or jpeg_quality."
+                "max_image_side, jpeg_quality or forward_bytes."
             ),
             retry=False,
         )

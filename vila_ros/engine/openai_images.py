@@ -57,10 +57,13 @@ class ImageEncoding:
             raise InvalidRequest(f"image_format is {self.format!r}; it must be one of {FORMATS}.")
         if not 1 <= self.quality <= 100:
             raise InvalidRequest(f"jpeg_quality is {self.quality}; it must be 1 to 100.")
-        if min(self.max_side, self.cache_bytes, self.forward_bytes) < 0:
-            raise InvalidRequest(
-                "max_image_side, image_cache_bytes and forward_bytes must not be negative."
-            )
+        for name, value in (
+            ("max_image_side", self.max_side),
+            ("image_cache_bytes", self.cache_bytes),
+            ("forward_bytes", self.forward_bytes),
+        ):
+            if value < 0:
+                raise InvalidRequest(f"{name} is {value}; it must not be negative.")
 
     @property
     def files(self) -> EncodedImages:

@@ -85,6 +85,7 @@ def test_a_password_in_a_url_is_not_repeated():
         ({"servers": "http://a", "retries": True}, "must be int"),
         ({"servers": "http://a", "retries": -1}, "not be negative"),
         ({"servers": "http://a", "image_format": "gif"}, "gif"),
+        ({"servers": "http://a", "forward_bytes": -1}, "forward_bytes is -1; it must not"),
         ({"servers": "http://a", "stall_timeout": 0}, "above 0 seconds"),
         ({"servers": "http://a", "max_images": 0}, "at least 1"),
         ({"servers": "http://a", "video": "mp4"}, "frames or video_url"),

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vila_ros.bags.recorded_cameras import RecordedCamera, recorded_cameras
+from vila_ros.bags.recorded_cameras import RecordedCamera, listed, watched_cameras
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.replay import Asked, Asking, Replay, ask_along
 from vila_ros.bags.types import Recording
@@ -110,7 +110,7 @@ def chosen_cameras(
 
     Raises UnknownCamera, or InvalidRequest for a recording without cameras.
     """
-    there = recorded_cameras(recording)
+    there = watched_cameras(recording)
     names = [camera.name for camera in there]
     wanted: set[str] = set()
     for question in questions:
@@ -120,9 +120,7 @@ def chosen_cameras(
         for name in cameras:
             if name not in names:
                 raise UnknownCamera(
-                    f"'{recording.path}' has no camera {name!r}; it has "
-                    + ", ".join(f"{each.name} ({each.topic})" for each in there)
-                    + "."
+                    f"'{recording.path}' has no camera {name!r}; it has {listed(there)}."
                 )
         wanted.update(cameras)
     return [camera for camera in there if camera.name in wanted] or list(there[:1])

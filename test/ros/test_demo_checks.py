@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 from builtin_interfaces.msg import Time
 
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, FRAME_ID, START_NS
 from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
-from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, FRAME_ID, START_NS, write_drive
+from vila_ros.bags.synthetic_drive import write_drive
 from vila_ros.errors import ErrorCode
 from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material

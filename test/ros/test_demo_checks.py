@@ -19,7 +19,7 @@ from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.record import Record
-from vila_ros.nodes.demo.screen import Screen, plain
+from vila_ros.nodes.demo.screen import Screen
 from vila_ros.srv import Query
 
 
@@ -92,7 +92,6 @@ def test_forms_and_expected_errors_are_checked(material):
 
 
 def test_what_a_model_says_cannot_drive_the_terminal(material):
-    assert plain("a\x1b[2Jb\r\nc\x07\u202ed") == "a [2Jb c d"
     stream = io.StringIO()
     said = answer([1], text="\x1b[31mred\x1b[0m")
     Screen(stream).outcome(Record().add_answer(QUESTION, said, []))

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from test.annotation.conftest import annotation
-from vila_ros.annotation.cameras import encode_jpeg
 from vila_ros.annotation.records import candidate_to_json, draft_to_json, to_line
 from vila_ros.annotation.store import FORMAT, MANIFEST, VERSION, AnnotationFolder
 from vila_ros.annotation.types import Candidate, Draft, RawAnswer, Reason
 from vila_ros.bags.drive_recording import CAMERA_TOPIC, FRAME_ID
 from vila_ros.bags.synthetic_drive import HEIGHT, WIDTH, write_drive
+from vila_ros.perception.jpeg import encode_jpeg
 from vila_ros.web.film_strip import FilmStrips
 from vila_ros.web.review import ReviewCalls
 from vila_ros.web.server import LocalServer

@@ -8,8 +8,6 @@ import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
-
 from vila_ros.bags.recorded_cameras import (
     RecordedCamera,
     image_topics,
@@ -21,6 +19,7 @@ from vila_ros.engine.interface import RgbImage
 from vila_ros.errors import InvalidRequest
 from vila_ros.perception.cdr import read_compressed_image, read_header
 from vila_ros.perception.images import decode_frame
+from vila_ros.perception.jpeg import encode_jpeg
 from vila_ros.perception.types import Frame, MessageKind, RefusedImage
 
 JPEG_QUALITY = 95
@@ -101,10 +100,3 @@ def image_file(sight: Sight) -> tuple[bytes, str]:
         data = bytes(read_compressed_image(sight.frame.data).data)
         return data, ".jpg" if data.startswith(b"\xff\xd8") else ".png"
     return encode_jpeg(sight.pixels, JPEG_QUALITY), ".jpg"
-
-
-def encode_jpeg(pixels: RgbImage, quality: int) -> bytes:
-    """RGB pixels as a JPEG file."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from vila_ros.annotation.cameras import encode_jpeg, image_file, sight_of
+from vila_ros.annotation.cameras import image_file, sight_of
 from vila_ros.annotation.types import Candidate
 from vila_ros.bags.recorded_cameras import RecordedCamera, camera_of_topic
 from vila_ros.bags.recording import open_recording
@@ -23,6 +23,7 @@ from vila_ros.engine.interface import RgbImage
 from vila_ros.errors import InvalidRecording, InvalidRequest
 from vila_ros.perception.image_files import FileFormat, inspect_file
 from vila_ros.perception.images import inspect_message
+from vila_ros.perception.jpeg import encode_jpeg, smaller
 from vila_ros.perception.types import MessageKind, RefusedImage
 
 SECONDS = 5.0
@@ -125,15 +126,6 @@ class FilmStrips:
                 "--recordings."
             )
         return found
-
-
-def smaller(pixels: RgbImage, width: int) -> RgbImage:
-    """The picture at a smaller width, unless it is that small already."""
-    height, before = pixels.shape[:2]
-    if before <= width:
-        return pixels
-    size = (width, max(1, round(height * width / before)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _camera(recording: Recording, candidate: Candidate) -> RecordedCamera:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from builtin_interfaces.msg import Time
 
@@ -22,7 +20,6 @@ from vila_ros.nodes.demo.record import Record
 from vila_ros.srv import Query
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +69,6 @@ def record():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, material, record):
     return write_page(tmp_path_factory.mktemp("page") / "new" / "index.html", material, record)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    with playwright.sync_playwright() as running:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = running.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A review page over a recorded drive, and a browser that looks at it."""
+"""A review page over a recorded drive."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -100,18 +99,3 @@ def serve(tmp_path: Path, drive: tuple[Path, list[int]]) -> Iterator[Callable[..
     yield make
     for each in served:
         each.server.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """Chromium without a screen."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as runner:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        try:
-            started = runner.chromium.launch(executable_path=found, args=arguments)
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {error.message.splitlines()[0]}")
-        yield started
-        started.close()

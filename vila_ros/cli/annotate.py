@@ -184,6 +184,6 @@ def report(outcome: Outcome, out: Path) -> None:
     looked = f" of {outcome.frames} frames" if outcome.frames else ""
     count = len(outcome.candidates)
     print(f"{count} candidate{'s' * (count != 1)}{looked}")
-    for miner, count in miners.most_common():
+    for miner, count in sorted(miners.items(), key=lambda each: (-each[1], each[0])):
         print(f"{count:8}  {miner}")
     print(f"review them: vila review {out}")

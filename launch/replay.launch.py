@@ -28,7 +28,7 @@ from launch.substitutions import (
 from launch_ros.actions import SetParameter
 from launch_ros.substitutions import ExecutableInPackage
 
-from vila_ros.bags.recorded_cameras import recorded_cameras
+from vila_ros.bags.recorded_cameras import watched_cameras
 from vila_ros.bags.recording import open_recording
 
 PLAYER_ARGUMENTS = (
@@ -75,7 +75,7 @@ def replay(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     }
     sim_time = is_true(given["use_sim_time"])
     if not given["cameras"] and not given["params_file"]:
-        cameras = recorded_cameras(open_recording(given["bag"]))
+        cameras = watched_cameras(open_recording(given["bag"]))
         given["cameras"] = " ".join(camera.argument for camera in cameras)
     options = [f"--{name}={given[name]}" for name in ("rate", "start", "duration", "wait")]
     options += ["--loop"] if is_true(given["loop"]) else []

@@ -2,8 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for all tests."""
 
+import shutil
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 # A shell starts what it runs in the background with SIGINT ignored, and every process started from
 # here would inherit that; tests that interrupt one would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """Chromium without a screen, driven by playwright; of a module, as its loop blocks asyncio."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=program, args=options)
+        yield started
+        started.close()

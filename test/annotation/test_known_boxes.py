@@ -7,7 +7,7 @@ import math
 import pytest
 
 from test.annotation.conftest import START_NS, jpeg
-from vila_ros.annotation.cameras import cameras_of, sights
+from vila_ros.annotation.cameras import scanned_cameras, sights
 from vila_ros.annotation.drafting import KnownBox
 from vila_ros.annotation.known_boxes import DETECTIONS, known_boxes
 from vila_ros.bags.compressed_image import COMPRESSED_IMAGE, serialize_compressed_image
@@ -133,7 +133,7 @@ def test_the_boxes_of_the_frame_are_found_by_its_stamp(tmp_path, definition):
     found = [
         known_boxes(recording, sight)
         for sight in sights(
-            recording, cameras_of(recording), times, START_NS, times[-1], lambda _: None
+            recording, scanned_cameras(recording), times, START_NS, times[-1], lambda _: None
         )
     ]
     assert found == [

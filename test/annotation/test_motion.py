@@ -4,10 +4,10 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from test.annotation.conftest import START_NS
+from test.vehicle_messages import header, imu, odometry, stamped_twist, twist
 from vila_ros.annotation.motion import HardMotion, MotionLimits, hard_moments
 from vila_ros.annotation.vehicle_motion import MotionSample, motion_samples, motion_topics
 from vila_ros.bags.recording import open_recording
@@ -111,52 +111,6 @@ ACKERMANN = {
 STORE = typestore_with(ACKERMANN)
 
 
-def header():
-    time = STORE.types["builtin_interfaces/msg/Time"](sec=1, nanosec=0)
-    return STORE.types["std_msgs/msg/Header"](stamp=time, frame_id="base")
-
-
-def vector(x=0.0, y=0.0, z=0.0):
-    return STORE.types["geometry_msgs/msg/Vector3"](x=x, y=y, z=z)
-
-
-def twist(speed, yaw_rate):
-    kind = STORE.types["geometry_msgs/msg/Twist"]
-    return kind(linear=vector(speed), angular=vector(z=yaw_rate))
-
-
-def odometry(speed, yaw_rate):
-    types = STORE.types
-    pose = types["geometry_msgs/msg/Pose"](
-        position=types["geometry_msgs/msg/Point"](x=0.0, y=0.0, z=0.0),
-        orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
-    )
-    nothing = np.zeros(36)
-    return types["nav_msgs/msg/Odometry"](
-        header=header(),
-        child_frame_id="base",
-        pose=types["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=nothing),
-        twist=types["geometry_msgs/msg/TwistWithCovariance"](
-            twist=twist(speed, yaw_rate), covariance=nothing
-        ),
-    )
-
-
-def imu(ahead, left, yaw_rate, measured=True):
-    types = STORE.types
-    known = np.zeros(9)
-    unknown = np.array([-1.0, *[0.0] * 8])
-    return types["sensor_msgs/msg/Imu"](
-        header=header(),
-        orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
-        orientation_covariance=unknown,
-        angular_velocity=vector(z=yaw_rate),
-        angular_velocity_covariance=known,
-        linear_acceleration=vector(ahead, left, 9.81),
-        linear_acceleration_covariance=known if measured else unknown,
-    )
-
-
 def ackermann(speed, steering):
     drive = STORE.types["ackermann_msgs/msg/AckermannDrive"](
         steering_angle=steering,
@@ -173,7 +127,7 @@ MESSAGES = {
     "/cmd_vel": ("geometry_msgs/msg/Twist", twist(2.0, -0.5), {"speed": 2.0, "yaw_rate": -0.5}),
     "/twist": (
         "geometry_msgs/msg/TwistStamped",
-        STORE.types["geometry_msgs/msg/TwistStamped"](header=header(), twist=twist(1.0, 0.25)),
+        stamped_twist(1.0, 0.25),
         {"speed": 1.0, "yaw_rate": 0.25},
     ),
     "/imu": (

@@ -8,18 +8,19 @@ import pytest
 from test.annotation.conftest import START_NS
 from test.annotation.engines import BrightnessEngine
 from vila_ros.annotation.asking import Interviewer
-from vila_ros.annotation.cameras import Camera, Sight
+from vila_ros.annotation.cameras import Sight
 from vila_ros.annotation.questions import (
     LowConfidence,
     ModelDisagreement,
     QuestionDisagreement,
     UserQuestions,
 )
+from vila_ros.bags.recorded_cameras import RecordedCamera
 from vila_ros.engine.torch_engine import TorchEngine
 from vila_ros.errors import InvalidRequest, Unsupported
 from vila_ros.perception.types import Frame, MessageKind
 
-FRONT = Camera("front", "/front", MessageKind.IMAGE)
+FRONT = RecordedCamera("front", "/front", MessageKind.IMAGE)
 DARK, BRIGHT = "Is it dark?", "Is it bright?"
 
 

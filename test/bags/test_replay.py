@@ -8,7 +8,7 @@ import pytest
 
 from test.bags.conftest import CAMERA, START_NS, drive
 from test.doubles import EchoEngine
-from vila_ros.bags.recorded_cameras import CAMERA_NAME, recorded_cameras
+from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.replay import Asking, Replay, ask_along, moments
 from vila_ros.errors import InvalidRequest
@@ -135,8 +135,3 @@ def test_stamps_out_of_order_are_put_in_order(bag):
 def test_a_period_must_make_sense(every):
     with pytest.raises(InvalidRequest, match="every is"):
         moments(0, 10, every)
-
-
-def test_camera_names_are_those_of_the_node():
-    settings = pytest.importorskip("vila_ros.nodes.settings")
-    assert settings.CAMERA_NAME.pattern == CAMERA_NAME.pattern

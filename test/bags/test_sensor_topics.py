@@ -8,60 +8,13 @@ import numpy as np
 import pytest
 
 from test.bags.conftest import START_NS
+from test.vehicle_messages import TYPES, header, imu, odometry, stamped_twist
 from vila_ros.bags.recording import open_recording
-from vila_ros.bags.serialization import deserialize, serialize, standard_types, typestore_with
+from vila_ros.bags.serialization import deserialize, serialize, typestore_with
 from vila_ros.bags.writer import BagWriter
 
-TYPES = standard_types().types
 DRIVE = "my_robot_msgs/msg/Drive"
 DRIVE_DEFINITION = "std_msgs/Header header\nfloat32 steering_angle\nfloat32 speed\n"
-
-
-def time():
-    seconds, rest = divmod(START_NS, 10**9)
-    return TYPES["builtin_interfaces/msg/Time"](sec=seconds, nanosec=rest)
-
-
-def header():
-    return TYPES["std_msgs/msg/Header"](stamp=time(), frame_id="base_link")
-
-
-def vector(kind: str, *values: float):
-    names = ("x", "y", "z", "w")[: len(values)]
-    return TYPES[f"geometry_msgs/msg/{kind}"](**dict(zip(names, values, strict=True)))
-
-
-def twist():
-    return TYPES["geometry_msgs/msg/Twist"](
-        linear=vector("Vector3", 3.5, 0.0, 0.0), angular=vector("Vector3", 0.0, 0.0, 0.2)
-    )
-
-
-def odometry():
-    pose = TYPES["geometry_msgs/msg/Pose"](
-        position=vector("Point", 1.0, 2.0, 0.0),
-        orientation=vector("Quaternion", 0.0, 0.0, 0.0, 1.0),
-    )
-    nothing = np.zeros(36)
-    return TYPES["nav_msgs/msg/Odometry"](
-        header=header(),
-        child_frame_id="base_link",
-        pose=TYPES["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=nothing),
-        twist=TYPES["geometry_msgs/msg/TwistWithCovariance"](twist=twist(), covariance=nothing),
-    )
-
-
-def imu():
-    nothing = np.zeros(9)
-    return TYPES["sensor_msgs/msg/Imu"](
-        header=header(),
-        orientation=vector("Quaternion", 0.0, 0.0, 0.0, 1.0),
-        orientation_covariance=nothing,
-        angular_velocity=vector("Vector3", 0.0, 0.0, 0.1),
-        angular_velocity_covariance=nothing,
-        linear_acceleration=vector("Vector3", -4.0, 0.0, 9.81),
-        linear_acceleration_covariance=nothing,
-    )
 
 
 def camera_info():
@@ -82,23 +35,24 @@ def camera_info():
     )
 
 
-def stamped_twist():
-    return TYPES["geometry_msgs/msg/TwistStamped"](header=header(), twist=twist())
-
-
 CASES = {
-    "/odom": ("nav_msgs/msg/Odometry", odometry, lambda m: m.twist.twist.linear.x, 3.5),
-    "/imu": ("sensor_msgs/msg/Imu", imu, lambda m: m.linear_acceleration.x, -4.0),
-    "/camera_info": ("sensor_msgs/msg/CameraInfo", camera_info, lambda m: m.k[0], 520.0),
-    "/cmd_vel": ("geometry_msgs/msg/TwistStamped", stamped_twist, lambda m: m.twist.angular.z, 0.2),
+    "/odom": ("nav_msgs/msg/Odometry", odometry(3.5, 0.2), lambda m: m.twist.twist.linear.x, 3.5),
+    "/imu": ("sensor_msgs/msg/Imu", imu(-4.0, 0.0, 0.1), lambda m: m.linear_acceleration.x, -4.0),
+    "/camera_info": ("sensor_msgs/msg/CameraInfo", camera_info(), lambda m: m.k[0], 520.0),
+    "/cmd_vel": (
+        "geometry_msgs/msg/TwistStamped",
+        stamped_twist(3.5, 0.2),
+        lambda m: m.twist.angular.z,
+        0.2,
+    ),
 }
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_standard_types(tmp_path, storage):
     with BagWriter(tmp_path / "bag", storage) as writer:
-        for topic, (kind, make, _, _) in CASES.items():
-            writer.write(topic, kind, START_NS, serialize(make(), kind))
+        for topic, (kind, sent, _, _) in CASES.items():
+            writer.write(topic, kind, START_NS, serialize(sent, kind))
     recording = open_recording(tmp_path / "bag")
     assert {name: topic.type for name, topic in recording.topics.items()} == {
         topic: kind for topic, (kind, _, _, _) in CASES.items()

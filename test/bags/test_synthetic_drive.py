@@ -11,18 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, SPEED_TOPIC, START_NS, TRUTH_TOPIC
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
-from vila_ros.bags.synthetic_drive import (
-    CAMERA_TOPIC,
-    HEIGHT,
-    SPEED_TOPIC,
-    START_NS,
-    TRUTH_TOPIC,
-    WIDTH,
-    drive,
-    write_drive,
-)
+from vila_ros.bags.synthetic_drive import HEIGHT, WIDTH, drive, write_drive
 
 KINDS = {"car", "cone", "person", "stop sign", "speed limit sign"}
 

@@ -69,8 +69,9 @@ def test_annotate_takes_every_option(vila, drive, tmp_path):
     )  # fmt: skip
     assert status == 0
     assert "3 candidates of 10 frames" in said
-    assert "question" in said
-    assert "disagreement" in said
+    miners = [line.split() for line in said.splitlines() if line.startswith("   ")]
+    assert {name for _, name in miners} >= {"question", "disagreement"}
+    assert miners == sorted(miners, key=lambda each: (-int(each[0]), each[1]))
     store = AnnotationFolder(out)
     drafts = [store.draft(name) for name in store.candidates]
     assert [draft.model for draft in drafts] == ["one"] * 3

@@ -36,6 +36,8 @@ from test.datasets.export_data import (
     scene_description,
     write_recording,
 )
+from vila_ros.bags.recorded_cameras import watched_cameras
+from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import standard_types
 from vila_ros.bags.writer import BagWriter
 from vila_ros.datasets.logged_types import definitions
@@ -480,12 +482,14 @@ def test_a_replay_of_a_recording_is_named_beside_it(tmp_path):
     from vila_ros.bags.vila_messages import DescriptionWriter
     from vila_ros.perception.types import Answer, FrameReference
 
-    recording = write_recording(tmp_path / "drive")
+    topics = ("/cam/left", "/cam/right/image_raw")
+    recording = write_recording(tmp_path / "drive", cameras=topics)
+    name = watched_cameras(open_recording(recording))[0].name  # as the replay calls it
     end = START_NS + 39 * TENTH
     with BagWriter(tmp_path / "replay") as writer:
         described = DescriptionWriter(writer)
         for index in (3, 39):
-            frame = FrameReference("front", START_NS + index * TENTH, "camera0")
+            frame = FrameReference(name, START_NS + index * TENTH, "camera0")
             answer = Answer(text=f"Number {index}.", frames=(frame,), model="tiny")
             described.write(answer, "Which?", START_NS + index * TENTH + 5)
     assert end < START_NS + 39 * TENTH + 5

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from test.datasets.export_data import FRONT, REAR, START_NS, TENTH
+from vila_ros.bags.recorded_cameras import RecordedCamera, camera_name
 from vila_ros.bags.recording import RecordedMessage, Topic
 from vila_ros.bags.serialization import serialize
-from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.logged_samples import (
     GOAL,
     QUERY,
@@ -163,7 +163,7 @@ def test_cameras_are_found_by_name_or_by_being_the_only_one(name, topics, found)
     messages = query(1, "What?", "A road.", 0)
     (only,) = read_logged(Recorded(messages), START_NS, START_NS + TENTH).answers
     named = type(only)(only.topic, only.recorded_ns, "a", "b", ((name, START_NS),), "")
-    cameras = [Camera(t.split("/")[1], t, MessageKind.COMPRESSED_IMAGE) for t in topics]
+    cameras = [RecordedCamera(camera_name(t), t, MessageKind.COMPRESSED_IMAGE) for t in topics]
     (draft,) = logged_drafts("drive", [named], cameras)
     if found is None:
         assert draft == "camera of a logged answer not in the recording"

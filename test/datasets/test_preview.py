@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -14,9 +13,6 @@ import pytest
 from test.datasets.export_data import FRONT, REAR, SPEED_TEMPLATE, export, write_recording
 from vila_ros.datasets.split import SplitRule
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 TEMPLATE = (
     SPEED_TEMPLATE
     + """\
@@ -34,16 +30,6 @@ def exported(tmp_path_factory):
     recording = write_recording(folder / "drive", cameras=(FRONT, REAR), size=(96, 64))
     export(folder, recording, template=TEMPLATE, name="yard", split=SplitRule("time", 0.5, 0.2))
     return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from test.evaluation.test_run import SEEING
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, START_NS
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
-from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, START_NS
 from vila_ros.bags.vila_messages import DESCRIPTION_TOPIC, TEXT_TOPIC, vila_types
 from vila_ros.cli.main import main
 from vila_ros.evaluation import replaying

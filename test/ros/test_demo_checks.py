@@ -10,17 +10,16 @@ from dataclasses import replace
 import pytest
 from builtin_interfaces.msg import Time
 
-from vila_ros.bags.compressed_image import COMPRESSED_IMAGE, serialize_compressed_image
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, FRAME_ID, START_NS
 from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
-from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, FRAME_ID, START_NS, write_drive
-from vila_ros.bags.writer import BagWriter
-from vila_ros.errors import ErrorCode, InvalidRequest
+from vila_ros.bags.synthetic_drive import write_drive
+from vila_ros.errors import ErrorCode
 from vila_ros.msg import FrameRef
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.questions import DemoQuestion, faults
 from vila_ros.nodes.demo.record import Record
-from vila_ros.nodes.demo.screen import Screen, plain
+from vila_ros.nodes.demo.screen import Screen
 from vila_ros.srv import Query
 
 
@@ -92,36 +91,7 @@ def test_forms_and_expected_errors_are_checked(material):
     assert "NONE instead of UNKNOWN_CAMERA" in faults(wrong, answer([1]), material)[0]
 
 
-@pytest.mark.parametrize(
-    ("topics", "names"),
-    [
-        (["/front/image_raw/compressed"], ["front"]),
-        (["/front/image", "/rear/image"], ["front", "rear"]),
-        (["/cam/left", "/cam/right", "/zed/x"], ["cam1", "cam2", "zed"]),
-        (["/_0/image", "/_1/image"], ["camera1", "camera2"]),
-    ],
-)
-def test_cameras_are_named_after_their_topics(tmp_path, topics, names):
-    with BagWriter(tmp_path / "bag") as writer:
-        for topic in topics:
-            data = serialize_compressed_image(1, "x", "jpeg", b"")
-            writer.write(topic, COMPRESSED_IMAGE, 1, data)
-    cameras = recorded_cameras(open_recording(tmp_path / "bag"))
-    assert [(camera.name, camera.topic) for camera in cameras] == list(
-        zip(names, topics, strict=True)
-    )
-    assert cameras[0].argument == f"{names[0]}:={topics[0]}:compressed"
-
-
-def test_a_recording_without_cameras_is_refused(tmp_path):
-    with BagWriter(tmp_path / "bag") as writer:
-        writer.write("/speed", "std_msgs/msg/Float32", 1, b"\0\1\0\0\0\0\0\0")
-    with pytest.raises(InvalidRequest, match=r"no topic of sensor_msgs.*it has /speed \(std_msgs"):
-        recorded_cameras(open_recording(tmp_path / "bag"))
-
-
 def test_what_a_model_says_cannot_drive_the_terminal(material):
-    assert plain("a\x1b[2Jb\r\nc\x07\u202ed") == "a [2Jb c d"
     stream = io.StringIO()
     said = answer([1], text="\x1b[31mred\x1b[0m")
     Screen(stream).outcome(Record().add_answer(QUESTION, said, []))

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from vila_ros.bags.drive_recording import START_NS
 from vila_ros.nodes.demo.known import CLIP_FRAMES, is_right, known_questions
 from vila_ros.nodes.demo.questions import DemoQuestion
 from vila_ros.perception.types import Sampling
-from vila_ros.simulation.drive import START_NS, event_windows
+from vila_ros.simulation.drive import event_windows
 from vila_ros.simulation.scene import FrameTruth, SeenThing
 
 CONE = SeenThing(2, "cone", "red", 5.0, 2.0, 0.85, 0.2, 1.0)

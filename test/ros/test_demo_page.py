@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from builtin_interfaces.msg import Time
 
+from vila_ros.bags.drive_recording import FRAME_ID, START_NS
 from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
-from vila_ros.bags.synthetic_drive import FRAME_ID, START_NS, write_drive
+from vila_ros.bags.synthetic_drive import write_drive
 from vila_ros.errors import ErrorCode
 from vila_ros.msg import FrameRef, InferenceStats, SceneDescription
 from vila_ros.nodes.demo.material import Material
@@ -21,7 +20,6 @@ from vila_ros.nodes.demo.record import Record
 from vila_ros.srv import Query
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +69,6 @@ def record():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, material, record):
     return write_page(tmp_path_factory.mktemp("page") / "new" / "index.html", material, record)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    with playwright.sync_playwright() as running:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = running.chromium.launch(executable_path=program, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -15,15 +15,10 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float32, String
 
 from test.ros.robot import ROOT, TIMEOUT
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, SPEED_TOPIC, START_NS, TRUTH_TOPIC
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import serialize, standard_types, typestore_with
-from vila_ros.bags.synthetic_drive import (
-    CAMERA_TOPIC,
-    SPEED_TOPIC,
-    START_NS,
-    TRUTH_TOPIC,
-    write_drive,
-)
+from vila_ros.bags.synthetic_drive import write_drive
 from vila_ros.bags.writer import BagWriter
 
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)

@@ -12,7 +12,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage
 
 from test.ros.robot import ROOT, TIMEOUT
-from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, write_drive
+from vila_ros.bags.drive_recording import CAMERA_TOPIC
+from vila_ros.bags.synthetic_drive import write_drive
 
 pytest.importorskip("launch_ros", reason="needs launch_ros, which every ROS 2 installation has")
 

@@ -10,18 +10,10 @@ import pytest
 
 pytest.importorskip("pybullet")
 
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, SPEED_TOPIC, START_NS, TRUTH_TOPIC
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
-from vila_ros.simulation.drive import (
-    CAMERA_TOPIC,
-    SPEED_TOPIC,
-    START_NS,
-    TRUTH_TOPIC,
-    ask_about,
-    drive,
-    event_windows,
-    write_drive,
-)
+from vila_ros.simulation.drive import ask_about, drive, event_windows, write_drive
 from vila_ros.simulation.truth import motion
 
 SMALL = {"size": (96, 72), "rate": 2.0}

@@ -1,10 +1,9 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A review page over a recorded drive, and a browser that looks at it."""
+"""A review page over a recorded drive."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from test.annotation.conftest import annotation
-from vila_ros.annotation.cameras import encode_jpeg
 from vila_ros.annotation.records import candidate_to_json, draft_to_json, to_line
 from vila_ros.annotation.store import FORMAT, MANIFEST, VERSION, AnnotationFolder
 from vila_ros.annotation.types import Candidate, Draft, RawAnswer, Reason
-from vila_ros.bags.synthetic_drive import CAMERA_TOPIC, FRAME_ID, HEIGHT, WIDTH, write_drive
+from vila_ros.bags.drive_recording import CAMERA_TOPIC, FRAME_ID
+from vila_ros.bags.synthetic_drive import HEIGHT, WIDTH, write_drive
+from vila_ros.perception.jpeg import encode_jpeg
 from vila_ros.web.film_strip import FilmStrips
 from vila_ros.web.review import ReviewCalls
 from vila_ros.web.server import LocalServer
@@ -99,18 +99,3 @@ def serve(tmp_path: Path, drive: tuple[Path, list[int]]) -> Iterator[Callable[..
     yield make
     for each in served:
         each.server.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """Chromium without a screen."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as runner:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        try:
-            started = runner.chromium.launch(executable_path=found, args=arguments)
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {error.message.splitlines()[0]}")
-        yield started
-        started.close()

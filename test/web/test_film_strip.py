@@ -11,8 +11,8 @@ import pytest
 
 from vila_ros.annotation.store import AnnotationFolder
 from vila_ros.bags.compressed_image import COMPRESSED_IMAGE, serialize_compressed_image
+from vila_ros.bags.drive_recording import CAMERA_TOPIC
 from vila_ros.bags.recording import open_recording
-from vila_ros.bags.synthetic_drive import CAMERA_TOPIC
 from vila_ros.bags.writer import BagWriter
 from vila_ros.errors import InvalidRecording, InvalidRequest
 from vila_ros.perception.cdr import read_compressed_image

@@ -18,6 +18,7 @@ from vila_ros.engine.interface import (
     TextPart,
 )
 from vila_ros.errors import EngineFailed
+from vila_ros.fleet.engines import settle
 
 YES, NO = "yes", "no"
 _CHOICES = (YES, NO)
@@ -45,8 +46,7 @@ class Interviewer:
         self.capabilities: Capabilities = capabilities
         self.name = name or capabilities.model
         self._engine = engine
-        if capabilities.runtime == "torch":
-            self._settle()
+        settle(engine)
         self._sight: Sight | None = None
         self._key = ""
         self._answers: dict[str, YesOrNo] = {}
@@ -84,17 +84,6 @@ class Interviewer:
         if last is None:
             raise EngineFailed(f"{self.name} gave no answer at all")
         return text, last
-
-    def _settle(self) -> None:
-        """Leave what the engine keeps of prompts in the same state.
-
-        A prompt's beginning that is kept from the one before is not computed again, and what was
-        computed in other company differs in the last digits.
-        """
-        question = Message("user", (TextPart("Ready?"),))
-        name = f"annotate-{next(_serials)}"
-        for _ in self._engine.generate(GenerationRequest(name, (question,), max_tokens=1)):
-            pass
 
     def _look_at(self, sight: Sight) -> None:
         if self._sight is not sight:

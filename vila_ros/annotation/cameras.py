@@ -1,42 +1,29 @@
 # Copyright 2026 The vila_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cameras a recording has, and the frames of them that are looked at."""
+"""Which of a recording's cameras are looked at, and at which of their frames."""
 
 from __future__ import annotations
 
 import bisect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
-
+from vila_ros.bags.recorded_cameras import (
+    RecordedCamera,
+    image_topics,
+    listed,
+    one_topic_each,
+)
 from vila_ros.bags.types import RecordedMessage, Recording
 from vila_ros.engine.interface import RgbImage
 from vila_ros.errors import InvalidRequest
 from vila_ros.perception.cdr import read_compressed_image, read_header
 from vila_ros.perception.images import decode_frame
+from vila_ros.perception.jpeg import encode_jpeg
 from vila_ros.perception.types import Frame, MessageKind, RefusedImage
 
 JPEG_QUALITY = 95
 """Of frames that were recorded without compression."""
-
-# What image_transport and image_pipeline call the topics of a camera; the rest names the camera.
-_PLAIN_WORDS = frozenset(
-    (
-        "image", "image_raw", "image_color", "image_rect", "image_rect_color", "image_mono",
-        "compressed", "ffmpeg", "theora",
-    )
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """A camera of a recording. name: for people, such as "front"."""
-
-    name: str
-    topic: str
-    kind: MessageKind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +33,7 @@ class Sight:
     stamp_ns: the header's, or recorded_ns where that is zero. recorded_ns: when it was recorded.
     """
 
-    camera: Camera
+    camera: RecordedCamera
     stamp_ns: int
     recorded_ns: int
     frame: Frame
@@ -59,46 +46,23 @@ class Sight:
         return width, height
 
 
-def cameras_of(recording: Recording, wanted: Sequence[str] = ()) -> tuple[Camera, ...]:
-    """The cameras with images, by topic; of one that is there raw and compressed the compressed.
+def scanned_cameras(recording: Recording, wanted: Sequence[str] = ()) -> tuple[RecordedCamera, ...]:
+    """The cameras in the order of their topics; those wanted, by name or topic, as far as there.
 
-    wanted: only these, by name or topic. Raises InvalidRequest where there are none, naming what
-    there is.
+    Raises InvalidRequest where there are none, naming what there is.
     """
-    kinds = {kind.value: kind for kind in MessageKind}
-    every = [
-        Camera(camera_name(name), name, kinds[topic.type])
-        for name, topic in sorted(recording.topics.items())
-        if topic.type in kinds and topic.count
-    ]
-    if wanted:
-        chosen = [camera for camera in every if {camera.name, camera.topic} & set(wanted)]
-    else:
-        chosen = every
+    every = image_topics(recording)
+    chosen = [each for each in every if {each.name, each.topic} & set(wanted) or not wanted]
     if not chosen:
-        held = ", ".join(f"{camera.name} ({camera.topic})" for camera in every)
-        asked = f" {' or '.join(wanted)}" if wanted else ""
         raise InvalidRequest(
-            f"'{recording.path}' has no camera{asked}; it has {held or 'no topic with images'}."
+            f"'{recording.path}' has no camera {' or '.join(wanted)}; it has {listed(every)}."
         )
-    # Sorting puts the compressed topic last, and it takes the place of the raw one.
-    by_name = {
-        camera.name: camera
-        for camera in sorted(chosen, key=lambda camera: camera.kind is MessageKind.COMPRESSED_IMAGE)
-    }
-    return tuple(sorted(by_name.values(), key=lambda camera: camera.topic))
-
-
-def camera_name(topic: str) -> str:
-    """A short name: the topic's words but for those that every camera's topic has."""
-    words = [word for word in topic.split("/") if word]
-    kept = [word for word in words if word not in _PLAIN_WORDS] or words
-    return re.sub(r"[^A-Za-z0-9_]", "_", "_".join(kept))[-48:].lstrip("_") or "camera"
+    return one_topic_each(chosen)
 
 
 def sights(
     recording: Recording,
-    cameras: Sequence[Camera],
+    cameras: Sequence[RecordedCamera],
     times: Sequence[int],
     start_ns: int,
     end_ns: int,
@@ -123,7 +87,7 @@ def sights(
         due[message.topic] = bisect.bisect_right(times, message.stamp_ns)
 
 
-def sight_of(message: RecordedMessage, camera: Camera) -> Sight:
+def sight_of(message: RecordedMessage, camera: RecordedCamera) -> Sight:
     """A recorded message as a decoded frame. Raises RefusedImage."""
     stamp, frame_id = read_header(message.data)
     frame = Frame(camera.name, stamp or message.stamp_ns, frame_id, camera.kind, message.data)
@@ -136,10 +100,3 @@ def image_file(sight: Sight) -> tuple[bytes, str]:
         data = bytes(read_compressed_image(sight.frame.data).data)
         return data, ".jpg" if data.startswith(b"\xff\xd8") else ".png"
     return encode_jpeg(sight.pixels, JPEG_QUALITY), ".jpg"
-
-
-def encode_jpeg(pixels: RgbImage, quality: int) -> bytes:
-    """RGB pixels as a JPEG file."""
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()

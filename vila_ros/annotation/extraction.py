@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from vila_ros.annotation.asking import Interviewer
-from vila_ros.annotation.cameras import Camera, Sight, image_file, sight_of
+from vila_ros.annotation.cameras import Sight, image_file, sight_of
 from vila_ros.annotation.drafting import draft_annotation
 from vila_ros.annotation.known_boxes import known_boxes
 from vila_ros.annotation.records import candidate_from_json, candidate_to_json, draft_to_json
 from vila_ros.annotation.settings import AnnotationSettings
 from vila_ros.annotation.types import Candidate
+from vila_ros.bags.recorded_cameras import camera_of_topic
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.types import Recording
 from vila_ros.errors import InvalidRecording
 from vila_ros.fleet.engines import process_engine
 from vila_ros.fleet.types import Task
 from vila_ros.perception.cdr import read_header
-from vila_ros.perception.types import MessageKind
 
 
 def extract(task: Task, folder: Path) -> list[dict[str, Any]]:
@@ -59,10 +59,8 @@ def extract(task: Task, folder: Path) -> list[dict[str, Any]]:
 
 def find_sight(recording: Recording, candidate: Candidate) -> Sight:
     """The candidate's frame out of its recording. Raises InvalidRecording if it is not there."""
-    kinds = {kind.value: kind for kind in MessageKind}
-    topic = recording.topics.get(candidate.topic)
-    if topic is not None and topic.type in kinds:
-        camera = Camera(candidate.camera, candidate.topic, kinds[topic.type])
+    camera = camera_of_topic(recording, candidate.topic, candidate.camera)
+    if camera is not None:
         at = candidate.recorded_ns
         for message in recording.messages([candidate.topic], at, at):
             if read_header(message.data)[0] in (candidate.stamp_ns, 0):

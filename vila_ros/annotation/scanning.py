@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vila_ros.annotation.asking import Interviewer
-from vila_ros.annotation.cameras import cameras_of, sights
+from vila_ros.annotation.cameras import scanned_cameras, sights
 from vila_ros.annotation.miners import Miner, Moment
 from vila_ros.annotation.motion import HardMotion
 from vila_ros.annotation.novelty import Novelty
@@ -95,7 +95,7 @@ def scan(task: Task, folder: Path) -> dict[str, Any]:
         embedder(settings.vision) if settings.vision is not None else None,
         warnings.add,
     )
-    topics = [camera.topic for camera in cameras_of(recording, settings.cameras)]
+    topics = [camera.topic for camera in scanned_cameras(recording, settings.cameras)]
     times, cameras, hashes, embeddings = [], [], [], []
     with (folder / "frames.jsonl").open("w", encoding="utf-8") as file:
         for frame, hashed, embedding in frames:
@@ -124,7 +124,7 @@ def scan_recording(
     skipped: Callable[[str], None],
 ) -> Iterator[tuple[ScannedFrame, int, np.ndarray]]:
     """Each sampled frame with its reasons, perceptual hash and embedding (float16 [C])."""
-    cameras = cameras_of(recording, settings.cameras)
+    cameras = scanned_cameras(recording, settings.cameras)
     moments = [moment for miner in miners for moment in miner.listen(recording, start_ns, end_ns)]
     times = sample_times(recording.start_ns, start_ns, end_ns, settings.every, moments)
     waiting = {camera.topic: sorted(moments, key=_when) for camera in cameras}

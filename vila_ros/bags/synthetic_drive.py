@@ -9,10 +9,9 @@ same bytes.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.bags.compressed_image import (
-    COMPRESSED_IMAGE,
-    camera_topic,
-    serialize_compressed_image,
-)
-from vila_ros.bags.serialization import serialize, serialize_float32, standard_types
-from vila_ros.bags.writer import BagWriter
+from vila_ros.bags.drive_recording import START_NS, record_drive
 
-CAMERA = "front"
-CAMERA_TOPIC = camera_topic(CAMERA)
-SPEED_TOPIC = "/speed"
-TRUTH_TOPIC = "/ground_truth"
-FRAME_ID = "front_optical_frame"
-START_NS = 1_700_000_000_000_000_000
 WIDTH, HEIGHT = 640, 360
 JPEG_QUALITY = 90
 
@@ -130,19 +117,7 @@ def write_drive(
 
     Raises InvalidRecording if it cannot be written; returns what is true at each frame.
     """
-    truths = []
-    string = standard_types().types["std_msgs/msg/String"]
-    with BagWriter(path, storage) as writer:
-        for picture, truth in drive(seconds, rate, seed):
-            _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            stamp = truth.stamp_ns
-            image = serialize_compressed_image(stamp, FRAME_ID, "jpeg", jpeg.tobytes())
-            said = serialize(string(json.dumps(asdict(truth))), "std_msgs/msg/String")
-            writer.write(CAMERA_TOPIC, COMPRESSED_IMAGE, stamp, image)
-            writer.write(SPEED_TOPIC, "std_msgs/msg/Float32", stamp, serialize_float32(truth.speed))
-            writer.write(TRUTH_TOPIC, "std_msgs/msg/String", stamp, said)
-            truths.append(truth)
-    return truths
+    return list(record_drive(path, drive(seconds, rate, seed), JPEG_QUALITY, storage))
 
 
 def _things(chance: np.random.Generator, seconds: float) -> list[_Thing]:

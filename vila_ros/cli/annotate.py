@@ -14,10 +14,16 @@ from vila_ros.annotation.duplicates import Likeness
 from vila_ros.annotation.motion import MotionLimits
 from vila_ros.annotation.run import Fleet, Outcome, annotate
 from vila_ros.annotation.settings import DEFAULT_QUESTION, AnnotationSettings, VisionSpec
-from vila_ros.cli.describe import DEFAULT_MODEL
+from vila_ros.cli.engine_arguments import (
+    AUTO,
+    DEFAULT_MODEL,
+    TORCH_ARGUMENTS,
+    add_runtime_arguments,
+    engine_spec,
+)
 from vila_ros.engine.interface import EngineSpec
 from vila_ros.errors import InvalidRequest
-from vila_ros.fleet.arguments import add_fleet_arguments
+from vila_ros.fleet.arguments import add_fleet_arguments, add_recordings_argument
 from vila_ros.fleet.progress import ProgressLine
 from vila_ros.fleet.types import Progress
 
@@ -26,7 +32,7 @@ NONE = "none"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="BAG", help="recordings")
+    add_recordings_argument(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="look so often (1 s)")
     parser.add_argument("--camera", action="append", default=[], help="name or topic; repeatable")
@@ -43,14 +49,11 @@ def _add_model_arguments(group: Any) -> None:
     group.add_argument(
         "--model", default=DEFAULT_MODEL, help="folder, hub id or server, or none (%(default)s)"
     )
-    group.add_argument("--runtime", default="torch", help="(%(default)s)")
     group.add_argument("--second-model", metavar="MODEL", help="to compare answers with")
     group.add_argument(
         "--vision-model", metavar="MODEL", help="for embeddings, or none (with torch: --model)"
     )
-    group.add_argument("--device", default="auto", help="of torch: auto, cpu or cuda")
-    group.add_argument("--dtype", default="auto", help="of torch")
-    group.add_argument("--threads", type=int, help="CPU threads of torch")
+    add_runtime_arguments(group)
     group.add_argument("--no-drafts", action="store_true", help="mine only")
     group.add_argument("--no-regions", action="store_true", help="draft no boxes")
 
@@ -118,7 +121,7 @@ def settings_of(args: argparse.Namespace) -> AnnotationSettings:
         cameras=tuple(args.camera),
         limits=None if args.no_motion else limits,
         steering_scale=args.steering_scale,
-        vision=None if vision == NONE else VisionSpec(vision, args.device, args.dtype),
+        vision=None if vision == NONE else _vision(args, vision),
         novelty=args.novelty,
         engine=engine,
         second=second,
@@ -134,16 +137,12 @@ def settings_of(args: argparse.Namespace) -> AnnotationSettings:
 
 
 def _engine(args: argparse.Namespace, model: str) -> EngineSpec:
-    if args.runtime != "torch":
-        return EngineSpec(args.runtime, model)
-    options = {
-        "device": args.device,
-        "dtype": args.dtype,
-        "threads": args.threads,
-        "max_concurrency": 1,
-        "compile": False,
-    }
-    return EngineSpec("torch", model, options)
+    """With another runtime than torch --device and --dtype are of the vision tower alone."""
+    return engine_spec(args, model, TORCH_ARGUMENTS if args.runtime == "torch" else ())
+
+
+def _vision(args: argparse.Namespace, model: str) -> VisionSpec:
+    return VisionSpec(model, args.device or AUTO, args.dtype or AUTO)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -185,6 +184,6 @@ def report(outcome: Outcome, out: Path) -> None:
     looked = f" of {outcome.frames} frames" if outcome.frames else ""
     count = len(outcome.candidates)
     print(f"{count} candidate{'s' * (count != 1)}{looked}")
-    for miner, count in miners.most_common():
+    for miner, count in sorted(miners.items(), key=lambda each: (-each[1], each[0])):
         print(f"{count:8}  {miner}")
     print(f"review them: vila review {out}")

@@ -9,6 +9,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+from vila_ros.cli.engine_arguments import AUTO, DEFAULT_MODEL, add_torch_arguments
 from vila_ros.cli.media import read_media
 from vila_ros.engine.interface import (
     Engine,
@@ -21,7 +22,6 @@ from vila_ros.engine.interface import (
 )
 from vila_ros.errors import InvalidRequest, InvalidSchema
 
-DEFAULT_MODEL = "Efficient-Large-Model/VILA1.5-3b"
 DEFAULT_PROMPT = "Describe what you see."
 
 
@@ -40,9 +40,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or hub id (%(default)s)")
     parser.add_argument("--revision", help="of the hub id")
     parser.add_argument("--conversation", help="conversation template, by name")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    add_torch_arguments(parser)
     parser.add_argument("--frames", type=int, default=8, help="taken of a video (%(default)s)")
     parser.add_argument("--max-tokens", type=int, default=256, help="at most (%(default)s)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (%(default)s)")
@@ -58,8 +56,8 @@ def build_engine(args: argparse.Namespace) -> Engine:
         raise InvalidRequest(f"--frames is {args.frames}; it must be at least 1")
     return TorchEngine(
         args.model,
-        device=args.device,
-        dtype=args.dtype,
+        device=args.device or AUTO,
+        dtype=args.dtype or AUTO,
         max_concurrency=1,
         threads=args.threads,
         compile=False,  # compiling takes longer than one answer

@@ -9,22 +9,21 @@ import logging
 import sys
 from pathlib import Path
 
-from vila_ros.cli.describe import DEFAULT_MODEL
-from vila_ros.cli.engine_arguments import add_engine_spec_arguments, engine_spec
-from vila_ros.cli.replay import printable
+from vila_ros.cli.engine_arguments import DEFAULT_MODEL, add_engine_spec_arguments, engine_spec
 from vila_ros.engine.interface import EngineSpec
 from vila_ros.errors import InvalidRequest
 from vila_ros.evaluation.output import write_output
 from vila_ros.evaluation.question_file import read_question_file
 from vila_ros.evaluation.results import Results
 from vila_ros.evaluation.run import Evaluated, EvaluationSettings, evaluate
-from vila_ros.fleet.arguments import add_fleet_arguments
+from vila_ros.fleet.arguments import add_fleet_arguments, add_recordings_argument
 from vila_ros.fleet.progress import ProgressLine
+from vila_ros.perception.plain_text import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="BAG", help="recordings")
+    add_recordings_argument(parser)
     parser.add_argument(
         "--questions", type=Path, required=True, metavar="FILE", help="see docs/evaluation.md"
     )
@@ -111,7 +110,7 @@ def _print_results(results: Results) -> None:
             rows.append(
                 (
                     question.id,
-                    printable(model),
+                    plain(model),
                     summary.headline,
                     "-" if value is None else f"{value:.3f}",
                     "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",

@@ -12,13 +12,13 @@ from vila_ros.datasets.export import PREVIEW, ExportReport, run_export
 from vila_ros.datasets.plan import ExportOptions, LeRobotOptions
 from vila_ros.datasets.split import METHODS, SplitRule
 from vila_ros.datasets.writing.formats import FORMATS
-from vila_ros.fleet.arguments import add_fleet_arguments
+from vila_ros.fleet.arguments import add_fleet_arguments, add_recordings_argument
 from vila_ros.fleet.progress import ProgressLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="BAG", help="recordings")
+    add_recordings_argument(parser)
     parser.add_argument("--format", choices=FORMATS, default="vila", help="(%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--name", default="recordings", help="of the data set (%(default)s)")

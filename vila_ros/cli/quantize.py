@@ -77,24 +77,21 @@ def read_dataset(path: Path | None, count: int) -> SampleSet:
 
 def _recorded_frames(path: Path, count: int) -> list:
     """Frames of a recording's cameras, evenly spread over it."""
+    from vila_ros.bags.recorded_cameras import recorded_cameras
     from vila_ros.bags.recording import open_recording
-    from vila_ros.errors import InvalidRequest
     from vila_ros.perception.buffer import FrameBuffer
     from vila_ros.perception.images import decode_frame
-    from vila_ros.perception.types import MessageKind
 
     recording = open_recording(path)
-    kinds = {kind.value: kind for kind in MessageKind}
-    topics = {n: kinds[t.type] for n, t in recording.topics.items() if t.type in kinds and t.count}
-    if not topics:
-        raise InvalidRequest(f"{path} has no images to calibrate with")
-    total = sum(recording.topics[name].count for name in topics)
+    cameras = {camera.topic: camera for camera in recorded_cameras(recording)}
+    total = sum(recording.topics[name].count for name in cameras)
     wanted = {index * total // count for index in range(count)}
     frames = []
-    for number, message in enumerate(recording.messages(set(topics))):
+    for number, message in enumerate(recording.messages(set(cameras))):
         if number not in wanted:
             continue
-        buffer = FrameBuffer(message.topic.strip("/").replace("/", "_"), topics[message.topic])
+        camera = cameras[message.topic]
+        buffer = FrameBuffer(camera.name, camera.kind)
         buffer.add(message.data, message.stamp_ns)
         newest = buffer.newest()
         if newest is not None:

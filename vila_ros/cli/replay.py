@@ -8,7 +8,6 @@ import argparse
 import logging
 import sys
 import time
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,16 @@ from vila_ros.evaluation.replaying import (
     replay_plan,
     replay_to_folder,
 )
-from vila_ros.fleet.arguments import add_fleet_arguments
+from vila_ros.fleet.arguments import add_fleet_arguments, add_recordings_argument
 from vila_ros.fleet.progress import ProgressLine
+from vila_ros.perception.plain_text import plain
 
 SAMPLINGS = ("latest", "uniform", "keyframes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument(
-        "recordings",
-        nargs="+",
-        type=Path,
-        metavar="BAG",
-        help="rosbag2 folder, .mcap, .db3, folder of images, video or donkeycar tub",
-    )
+    add_recordings_argument(parser)
     parser.add_argument("--every", default="2s", metavar="TIME", help="as 2s, 500ms (%(default)s)")
     parser.add_argument("--prompt", default=DEFAULT_PROMPT, help="the question (%(default)s)")
     parser.add_argument(
@@ -159,13 +153,4 @@ def _conclude(outcome: ReplayOutcome, out: Path) -> int:
 def _print(described: Described, several: bool) -> None:
     name = f"{described.recording}  " if several else ""
     text = f"(failed) {described.error}" if described.error else described.text
-    print(f"{name}{described.seconds:8.1f} s  {printable(text)}", flush=True)
-
-
-def printable(text: str) -> str:
-    """A model's text on one line, unable to drive a terminal."""
-    one_line = " ".join(text.split())
-    return "".join(
-        " " if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") else each
-        for each in one_line
-    )
+    print(f"{name}{described.seconds:8.1f} s  {plain(text)}", flush=True)

@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render and record."""
-    from vila_ros.simulation.drive import CAMERA_TOPIC, SPEED_TOPIC, TRUTH_TOPIC, write_drive
+    from vila_ros.bags.drive_recording import CAMERA_TOPIC, SPEED_TOPIC, TRUTH_TOPIC
+    from vila_ros.simulation.drive import write_drive
 
     truths = write_drive(
         args.out, args.seed, args.seconds, args.rate, parse_size(args.size), args.storage

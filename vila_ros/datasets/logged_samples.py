@@ -17,9 +17,10 @@ from typing import Any
 from rosbags.typesys import get_types_from_msg
 from rosbags.typesys.store import Typestore
 
+from vila_ros.bags.recorded_cameras import RecordedCamera
 from vila_ros.bags.recording import RecordedMessage, Recording
 from vila_ros.bags.serialization import deserialize, typestore_with
-from vila_ros.datasets.cameras import Camera
+from vila_ros.bags.vila_messages import SCENE_DESCRIPTION
 from vila_ros.datasets.drafts import Draft, media_then
 from vila_ros.datasets.logged_types import definitions
 from vila_ros.datasets.picking import Pick
@@ -27,10 +28,9 @@ from vila_ros.datasets.records import ExportedSample, MediaFile, Turn
 from vila_ros.datasets.template import MEDIA_MARK
 from vila_ros.errors import InvalidRecording
 
-SCENE = "vila_ros/msg/SceneDescription"
 QUERY = "vila_ros/srv/Query_Event"
 GOAL, RESULT = "vila_ros/action/Ask_SendGoal_Event", "vila_ros/action/Ask_GetResult_Event"
-TYPES = (SCENE, QUERY, GOAL, RESULT)
+TYPES = (SCENE_DESCRIPTION, QUERY, GOAL, RESULT)
 _RESPONSES = (2, 3)  # service_msgs/ServiceEventInfo: sent by the server, received by the client
 LOOK_BACK_NS = 120_000_000_000
 """How long before its answer a question may have been asked."""
@@ -90,7 +90,7 @@ def read_logged(recording: Recording, start_ns: int, end_ns: int) -> LoggedAnswe
 
 
 def logged_drafts(
-    recording: str, answers: Sequence[LoggedAnswer], cameras: Sequence[Camera]
+    recording: str, answers: Sequence[LoggedAnswer], cameras: Sequence[RecordedCamera]
 ) -> Iterator[Draft | str]:
     """A draft for each answer; text says why there is none."""
     for number, answer in enumerate(answers):
@@ -134,7 +134,7 @@ def _finisher(recording: str, rule: str, answer: LoggedAnswer) -> Any:
     return finish
 
 
-def _camera(name: str, cameras: Sequence[Camera]) -> Camera | None:
+def _camera(name: str, cameras: Sequence[RecordedCamera]) -> RecordedCamera | None:
     """The camera of a name: so named, or with the name in its topic, or the only one."""
     by_name = [camera for camera in cameras if camera.name == name]
     by_topic = [camera for camera in cameras if name in camera.topic.split("/")]
@@ -149,7 +149,7 @@ def _answers(
     seen: set[tuple[str, bytes]],
 ) -> Iterator[LoggedAnswer]:
     """The answers that a message completes; client and server may both have logged the events."""
-    if message.type == SCENE:
+    if message.type == SCENE_DESCRIPTION:
         yield _answer(message, content.prompt, content, "")
         return
     event = content.info.event_type

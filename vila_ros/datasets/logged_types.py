@@ -10,6 +10,7 @@ from __future__ import annotations
 from vila_ros.bags.vila_messages import (
     FRAME_REF_DEFINITION,
     INFERENCE_STATS_DEFINITION,
+    SCENE_DESCRIPTION,
     SCENE_DESCRIPTION_DEFINITION,
 )
 
@@ -55,7 +56,7 @@ string answer
 """,
     "vila_ros/msg/FrameRef": FRAME_REF_DEFINITION,
     "vila_ros/msg/InferenceStats": INFERENCE_STATS_DEFINITION,
-    "vila_ros/msg/SceneDescription": SCENE_DESCRIPTION_DEFINITION,
+    SCENE_DESCRIPTION: SCENE_DESCRIPTION_DEFINITION,
 }
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Protocol
 
+from vila_ros.bags.recorded_cameras import RecordedCamera
 from vila_ros.datasets.blurring import PictureSource
-from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.pictures import Encoding, picture_of
 from vila_ros.datasets.records import MediaFile
 from vila_ros.errors import VilaError
@@ -71,7 +71,7 @@ class MediaFolder:
         self._known: dict[tuple[str, int], Later] = {}
         self._cameras: set[str] = set()
 
-    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
+    def put(self, camera: RecordedCamera, frame: Frame, recorded_ns: int) -> Later:
         """Write a frame if it is not there; the result is the file, or why there is none.
 
         The future raises ExportFailed and BlurFailed.
@@ -104,7 +104,7 @@ class MediaFolder:
         """Wait for the threads; what has not begun is not written."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _write(self, camera: Camera, frame: Frame, recorded_ns: int) -> Outcome:
+    def _write(self, camera: RecordedCamera, frame: Frame, recorded_ns: int) -> Outcome:
         source = PictureSource(self._recording, camera.name, camera.topic, frame.stamp_ns)
         try:
             picture = picture_of(frame, self._encoding, source)

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vila_ros.bags.recorded_cameras import IMAGE_KINDS, RecordedCamera
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotations_by_recording
 from vila_ros.datasets.blurring import load_hook
-from vila_ros.datasets.cameras import IMAGE_TYPES, Camera, cameras_of
+from vila_ros.datasets.cameras import exported_cameras
 from vila_ros.datasets.logged_samples import logged_topics
 from vila_ros.datasets.slice_export import SliceTask
 from vila_ros.datasets.split import (
@@ -56,8 +57,8 @@ class ExportOptions:
 
     recordings: as open_recording takes them. template: a file. annotations: folders. logged: None
     takes what the robot logged where there is neither template nor annotation. cameras: as
-    cameras_of takes them. quality: of JPEGs that are encoded. hook: of blurring. slice: seconds
-    of a task. rate: of images without times. threads: for encoding in each worker, 0 for all cores.
+    exported_cameras takes them. quality: of encoded JPEGs. hook: of blurring. slice: seconds of a
+    task. rate: of images without times. threads: for encoding in each worker, 0 for all cores.
     """
 
     recordings: tuple[Path, ...]
@@ -97,7 +98,7 @@ class PlannedRecording:
     path: Path
     start_ns: int
     end_ns: int
-    cameras: tuple[Camera, ...]
+    cameras: tuple[RecordedCamera, ...]
     timeline: Timeline
 
 
@@ -153,7 +154,7 @@ def plan_export(options: ExportOptions) -> Plan:
             warnings.append(f"{names} overlap in time; they are split as one drive.")
     recordings = []
     for name, recording in opened:
-        cameras = cameras_of(recording, options.cameras)
+        cameras = exported_cameras(recording, options.cameras)
         _check_template(template, name, recording, cameras)
         recordings.append(
             PlannedRecording(
@@ -213,11 +214,11 @@ def _open_all(options: ExportOptions, warnings: list[str]) -> list[tuple[str, Re
 
 
 def _has_camera(recording: Recording) -> bool:
-    return any(topic.type in IMAGE_TYPES for topic in recording.topics.values())
+    return any(topic.type in IMAGE_KINDS and topic.count for topic in recording.topics.values())
 
 
 def _check_template(
-    template: Template, name: str, recording: Recording, cameras: Sequence[Camera]
+    template: Template, name: str, recording: Recording, cameras: Sequence[RecordedCamera]
 ) -> None:
     """Raise InvalidRequest for a template that does not fit a recording."""
     values = TopicValues(template.values, recording)

@@ -12,9 +12,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from vila_ros.bags.recorded_cameras import RecordedCamera
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotated_drafts
-from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.drafts import Draft
 from vila_ros.datasets.logged_samples import LOOK_BACK_NS, logged_drafts, read_logged
 from vila_ros.datasets.media_folder import Later, MediaFolder
@@ -125,7 +125,7 @@ def export_slice(
 class PictureStore(Protocol):
     """Where the pictures of samples go."""
 
-    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
+    def put(self, camera: RecordedCamera, frame: Frame, recorded_ns: int) -> Later:
         """Take a frame; the result is its file, or why there is none."""
 
 
@@ -140,12 +140,13 @@ class SamplePass:
         task: SliceTask,
         recording: Recording,
         media: PictureStore,
-        each_frame: Callable[[Camera, Shot], None] | None = None,
+        each_frame: Callable[[RecordedCamera, Shot], None] | None = None,
     ) -> None:
         self._task, self._recording, self._media = task, recording, media
         self._each_frame = each_frame
         self._cameras = {
-            topic: Camera(name, topic, MessageKind(kind)) for name, topic, kind in task.cameras
+            topic: RecordedCamera(name, topic, MessageKind(kind))
+            for name, topic, kind in task.cameras
         }
         self._drafts: list[Draft] = []
         self._found: dict[tuple[int, int], Later] = {}
@@ -219,7 +220,7 @@ class SamplePass:
         if self.values.unreadable:
             self.left_out["unreadable value"] += self.values.unreadable
 
-    def _take(self, camera: Camera, shot: Shot) -> None:
+    def _take(self, camera: RecordedCamera, shot: Shot) -> None:
         if self._task.start_ns <= shot.recorded_ns < self._task.end_ns:
             self.frames += 1
             if self._each_frame is not None:

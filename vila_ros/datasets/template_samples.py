@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
-from vila_ros.datasets.cameras import Camera
+from vila_ros.bags.recorded_cameras import RecordedCamera
 from vila_ros.datasets.drafts import Draft, clip_of, media_then
 from vila_ros.datasets.picking import Pick, Shot
 from vila_ros.datasets.records import ExportedSample, MediaFile, Part, Turn
@@ -31,7 +31,7 @@ class TemplateSource:
         self,
         template: Template,
         recording: str,
-        cameras: Sequence[Camera],
+        cameras: Sequence[RecordedCamera],
         values: TopicValues,
         *,
         origin_ns: int,
@@ -174,7 +174,7 @@ class TemplateSource:
             )
 
 
-def _cameras_for(rule: SampleRule, cameras: Sequence[Camera]) -> tuple[Camera, ...]:
+def _cameras_for(rule: SampleRule, cameras: Sequence[RecordedCamera]) -> tuple[RecordedCamera, ...]:
     if not rule.cameras:
         return tuple(cameras)
     by_name = {camera.name: camera for camera in cameras}

@@ -9,15 +9,14 @@ import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vila_ros.bags.recorded_cameras import RecordedCamera, recorded_cameras
+from vila_ros.bags.recorded_cameras import RecordedCamera, listed, watched_cameras
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.replay import Asked, Asking, Replay, ask_along
 from vila_ros.bags.types import Recording
-from vila_ros.engine.interface import Engine, GenerationRequest, Message, TextPart
 from vila_ros.errors import UnknownCamera
 from vila_ros.evaluation.plan import AskPlan, PlannedQuestion
 from vila_ros.evaluation.truth import TruthReader
-from vila_ros.fleet.engines import process_engine
+from vila_ros.fleet.engines import process_engine, settle
 from vila_ros.perception.perceiver import Perceiver
 from vila_ros.perception.questions import PerceiverDefaults
 
@@ -48,8 +47,7 @@ class Asker:
             for name, truth in (question.truths or {}).items()
         }
         self.engine = process_engine(plan.engine)
-        if plan.engine.runtime == "torch":
-            _settle(self.engine)
+        settle(self.engine)
         self._perceiver = Perceiver(self.replay.buffers, self.engine, defaults)
 
     def answers(self) -> Iterator[tuple[PlannedQuestion, Asked]]:
@@ -105,18 +103,6 @@ class Asker:
             yield stamp, order
 
 
-def _settle(engine: Engine) -> None:
-    """Leave what the engine keeps of prompts in the same state whatever it was asked before.
-
-    A prompt's beginning that is kept from the one before is not computed again, and what was
-    computed in other company differs in the last digits. After the same short question, each task
-    begins with the same.
-    """
-    question = Message("user", (TextPart("Ready?"),))
-    for _ in engine.generate(GenerationRequest("settle", (question,), max_tokens=1)):
-        pass
-
-
 def chosen_cameras(
     recording: Recording, questions: Sequence[PlannedQuestion]
 ) -> list[RecordedCamera]:
@@ -124,7 +110,7 @@ def chosen_cameras(
 
     Raises UnknownCamera, or InvalidRequest for a recording without cameras.
     """
-    there = recorded_cameras(recording)
+    there = watched_cameras(recording)
     names = [camera.name for camera in there]
     wanted: set[str] = set()
     for question in questions:
@@ -134,9 +120,7 @@ def chosen_cameras(
         for name in cameras:
             if name not in names:
                 raise UnknownCamera(
-                    f"'{recording.path}' has no camera {name!r}; it has "
-                    + ", ".join(f"{each.name} ({each.topic})" for each in there)
-                    + "."
+                    f"'{recording.path}' has no camera {name!r}; it has {listed(there)}."
                 )
         wanted.update(cameras)
     return [camera for camera in there if camera.name in wanted] or list(there[:1])

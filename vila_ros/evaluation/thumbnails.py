@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-
 from vila_ros.perception.images import decode_frame
+from vila_ros.perception.jpeg import encode_jpeg, smaller
 from vila_ros.perception.types import Frame, RefusedImage
 
 WIDTH = 320
@@ -36,16 +35,7 @@ class Thumbnails:
             pixels = decode_frame(frame)
         except RefusedImage:
             return ""
-        height, width = pixels.shape[:2]
-        scale = min(1.0, WIDTH / width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        coded, jpeg = cv2.imencode(
-            ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        )
-        if not coded:
-            return ""
         self._folder.mkdir(exist_ok=True)
-        (self._folder / name).write_bytes(jpeg.tobytes())
+        (self._folder / name).write_bytes(encode_jpeg(smaller(pixels, WIDTH), _QUALITY))
         self._kept.add(name)
         return name

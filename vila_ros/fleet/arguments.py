@@ -5,6 +5,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+
+def add_recordings_argument(parser: argparse.ArgumentParser) -> None:
+    """The recordings, one or more."""
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        type=Path,
+        metavar="BAG",
+        help="rosbag2 folder, .mcap, .db3, folder of images, video or donkeycar tub",
+    )
 
 
 def add_fleet_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import json
 import threading
 from dataclasses import asdict
 
-from vila_ros.engine.interface import Engine, EngineSpec
+from vila_ros.engine.interface import Engine, EngineSpec, GenerationRequest, Message, TextPart
 from vila_ros.engine.registry import create_engine
 
 _lock = threading.Lock()
@@ -31,6 +31,20 @@ def process_engine(spec: EngineSpec) -> Engine:
                 atexit.register(close_engines)
             _engines[key] = engine
         return engine
+
+
+def settle(engine: Engine) -> None:
+    """Leave what a loaded engine keeps of prompts in the same state whatever it was asked before.
+
+    A prompt's beginning that is kept from the one before is not computed again, and what was
+    computed in other company differs in the last digits. After the same short question, each task
+    begins with the same. Engines of other runtimes than torch keep nothing that we could settle.
+    """
+    if engine.capabilities is None or engine.capabilities.runtime != "torch":
+        return
+    question = Message("user", (TextPart("Ready?"),))
+    for _ in engine.generate(GenerationRequest("settle", (question,), max_tokens=1)):
+        pass
 
 
 def close_engines() -> None:

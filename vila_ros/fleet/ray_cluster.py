@@ -22,6 +22,7 @@ from vila_ros.fleet.task_run import Outcome, run_task
 from vila_ros.fleet.types import Task
 
 _CONNECT_SECONDS = 5.0
+_TOKENS = "https://docs.ray.io/en/latest/ray-security/token-auth.html"
 _WAITING_PER_CORE = 2  # tasks in Ray's hands, so that no core waits for the driver
 
 
@@ -84,15 +85,25 @@ def _connect(ray: Any, address: str) -> None:
             runtime_env={"env_vars": {"PYTHONPATH": paths}},
             **options,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, _reason(error)) from error
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise _refused(address, error) from error
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of what is at the bottom of an error of Ray's, as a missing token is."""
+def _refused(address: str, error: BaseException) -> InvalidRequest:
+    """What an error of Ray's says to whom it happens: what is at its bottom, in one line."""
     while (deeper := error.__cause__ or error.__context__) is not None:
         error = deeper
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    text = str(error).strip()
+    if "AuthenticationError" in f"{type(error).__name__} {text}":
+        return InvalidRequest(
+            f"The Ray cluster at '{address}' wants a token, which was not given or is not the "
+            f"right one. Set RAY_AUTH_MODE=token, and put the token where Ray looks for it "
+            f"({_TOKENS})."
+        )
+    lines = [line for line in text.splitlines() if line and not line[0].isspace()]
+    # Ray puts a whole traceback into the text of some; its last line is the error.
+    told = lines[-1] if "Traceback" in text else next(iter(lines), type(error).__name__)
+    return _no_cluster(address, told)
 
 
 def _run(

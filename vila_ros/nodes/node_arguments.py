@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from vila_ros.bags.recorded_cameras import CAMERA_NAME
 from vila_ros.errors import InvalidRequest
-from vila_ros.nodes.settings import CAMERA_NAME, camera_prefix
+from vila_ros.nodes.settings import camera_prefix
 
 _CAMERA = re.compile(r"(?P<name>[^:=]+):?=(?P<topic>[^:]+)(:(?P<type>image|compressed))?")
 

@@ -9,10 +9,10 @@ config/vila.yaml equal to them.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from vila_ros.bags.recorded_cameras import CAMERA_NAME
 from vila_ros.engine.interface import EngineSpec
 from vila_ros.engine.json_schema import check_schema
 from vila_ros.engine.supervision import SupervisionPolicy
@@ -24,7 +24,6 @@ from vila_ros.perception.questions import PerceiverDefaults
 from vila_ros.perception.sampling import TOLERANCE_NS
 from vila_ros.perception.types import MessageKind, Sampling
 
-CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 SAMPLINGS = ("latest", "uniform", "keyframes")
 
 

@@ -9,35 +9,22 @@ the road. The same seed makes the same drive; no training scene is one of its mo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vila_ros.bags.compressed_image import (
-    COMPRESSED_IMAGE,
-    camera_topic,
-    serialize_compressed_image,
-)
-from vila_ros.bags.serialization import serialize, serialize_float32, standard_types
-from vila_ros.bags.writer import BagWriter
+from vila_ros.bags.drive_recording import START_NS, record_drive
 from vila_ros.errors import InvalidRequest
 from vila_ros.simulation.questions import Asked, Questioner
 from vila_ros.simulation.renderer import Renderer
 from vila_ros.simulation.scene import ROAD, Camera, FrameTruth, Light, Surroundings, Thing
 from vila_ros.simulation.shapes import COLORS, KINDS, shade
 
-CAMERA = "front"
-CAMERA_TOPIC = camera_topic(CAMERA)
-SPEED_TOPIC = "/speed"
-TRUTH_TOPIC = "/ground_truth"
-FRAME_ID = "front_optical_frame"
-START_NS = 1_700_000_000_000_000_000
 JPEG_QUALITY = 92
 
 EVENTS = ("crosses to the right", "comes closer", "crosses to the left", "moves away", "appears")
@@ -115,20 +102,14 @@ def write_drive(
     cannot be written.
     """
     truths = []
-    string = standard_types().types["std_msgs/msg/String"]
-    with BagWriter(path, storage) as writer:
-        for picture, truth in drive(seed, seconds, rate, size):
-            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-            _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            stamp = truth.stamp_ns
-            image = serialize_compressed_image(stamp, FRAME_ID, "jpeg", jpeg.tobytes())
-            said = serialize(string(json.dumps(asdict(truth))), "std_msgs/msg/String")
-            writer.write(CAMERA_TOPIC, COMPRESSED_IMAGE, stamp, image)
-            writer.write(SPEED_TOPIC, "std_msgs/msg/Float32", stamp, serialize_float32(truth.speed))
-            writer.write(TRUTH_TOPIC, "std_msgs/msg/String", stamp, said)
-            truths.append(truth)
-            if on_frame is not None:
-                on_frame(len(truths), math.ceil(seconds * rate))
+    frames = (
+        (cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), truth)
+        for picture, truth in drive(seed, seconds, rate, size)
+    )
+    for truth in record_drive(path, frames, JPEG_QUALITY, storage):  # type: ignore[arg-type]
+        truths.append(truth)
+        if on_frame is not None:
+            on_frame(len(truths), math.ceil(seconds * rate))
     return truths
 
 

@@ -14,14 +14,16 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from vila_ros.annotation.cameras import Camera, encode_jpeg, image_file, sight_of
+from vila_ros.annotation.cameras import image_file, sight_of
 from vila_ros.annotation.types import Candidate
+from vila_ros.bags.recorded_cameras import RecordedCamera, camera_of_topic
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.types import RecordedMessage, Recording
 from vila_ros.engine.interface import RgbImage
 from vila_ros.errors import InvalidRecording, InvalidRequest
 from vila_ros.perception.image_files import FileFormat, inspect_file
 from vila_ros.perception.images import inspect_message
+from vila_ros.perception.jpeg import encode_jpeg, smaller
 from vila_ros.perception.types import MessageKind, RefusedImage
 
 SECONDS = 5.0
@@ -126,24 +128,14 @@ class FilmStrips:
         return found
 
 
-def smaller(pixels: RgbImage, width: int) -> RgbImage:
-    """The picture at a smaller width, unless it is that small already."""
-    height, before = pixels.shape[:2]
-    if before <= width:
-        return pixels
-    size = (width, max(1, round(height * width / before)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-
-def _camera(recording: Recording, candidate: Candidate) -> Camera:
-    topic = recording.topics.get(candidate.topic)
-    kinds = {kind.value: kind for kind in MessageKind}
-    if topic is None or topic.type not in kinds:
+def _camera(recording: Recording, candidate: Candidate) -> RecordedCamera:
+    camera = camera_of_topic(recording, candidate.topic, candidate.camera)
+    if camera is None:
         raise InvalidRecording(f"'{recording.path}' has no images of {candidate.topic} any more.")
-    return Camera(candidate.camera, candidate.topic, kinds[topic.type])
+    return camera
 
 
-def _decoded_small(message: RecordedMessage, camera: Camera) -> RgbImage | None:
+def _decoded_small(message: RecordedMessage, camera: RecordedCamera) -> RgbImage | None:
     """The picture, at a part of its size where that is faster; None if it cannot be decoded."""
     try:
         if camera.kind is MessageKind.COMPRESSED_IMAGE:

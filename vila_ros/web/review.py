@@ -9,13 +9,13 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from vila_ros.annotation.cameras import encode_jpeg
 from vila_ros.annotation.coda_lm import CATEGORIES, GROUPS
 from vila_ros.annotation.store import AnnotationFolder
 from vila_ros.annotation.types import Candidate, InvalidAnnotationFolder, Review, StaleRevision
 from vila_ros.errors import InvalidRequest, VilaError
 from vila_ros.perception.image_files import decode_file
-from vila_ros.web.film_strip import FilmStrips, smaller
+from vila_ros.perception.jpeg import encode_jpeg, smaller
+from vila_ros.web.film_strip import FilmStrips
 from vila_ros.web.server import Query, Reply, Site, json_reply
 
 PAGES = Path(__file__).parent / "page"

@@ -20,9 +20,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from vila_ros.bags.recorded_cameras import RecordedCamera
 from vila_ros.bags.recording import Recording
 from vila_ros.datasets.blurring import PictureSource, blurred
-from vila_ros.datasets.cameras import Camera
 from vila_ros.datasets.media_folder import Later, Written
 from vila_ros.datasets.picking import Shot
 from vila_ros.datasets.provenance import write_provenance
@@ -54,7 +54,7 @@ NOT_SHOWN = "question at a frame that no episode shows"
 class _Track:
     """A camera's frames: when recorded, and the headers' stamps."""
 
-    camera: Camera
+    camera: RecordedCamera
     size: tuple[int, int] = (0, 0)
     recorded: list[int] = field(default_factory=list)
     stamped: list[int] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Episode:
 class _Headers:
     """Takes the frames of samples without writing them; their pictures come from the videos."""
 
-    def put(self, camera: Camera, frame: Frame, recorded_ns: int) -> Later:
+    def put(self, camera: RecordedCamera, frame: Frame, recorded_ns: int) -> Later:
         """See PictureStore."""
         try:
             view = inspect_message(frame.kind, frame.data)
@@ -104,10 +104,10 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
     """
     recording = open_kept(task.path, task.rate)
     warnings_before = len(recording.warnings)
-    tracks = {topic: _Track(Camera(name, topic, MessageKind(kind)))
+    tracks = {topic: _Track(RecordedCamera(name, topic, MessageKind(kind)))
               for name, topic, kind in task.cameras}  # fmt: skip
 
-    def note(camera: Camera, shot: Shot) -> None:
+    def note(camera: RecordedCamera, shot: Shot) -> None:
         track = tracks[camera.topic]
         track.recorded.append(shot.recorded_ns)
         track.stamped.append(shot.frame.stamp_ns)

@@ -12,9 +12,10 @@ import json
 import re
 from collections.abc import Sequence
 
+from vila_ros.bags.drive_recording import START_NS
 from vila_ros.nodes.demo.questions import DemoQuestion
 from vila_ros.perception.types import Sampling
-from vila_ros.simulation.drive import START_NS, ask_about, event_windows
+from vila_ros.simulation.drive import ask_about, event_windows
 from vila_ros.simulation.questions import CLIP_TASKS, Asked
 from vila_ros.simulation.scene import FrameTruth
 from vila_ros.simulation.shapes import COLORS, KINDS

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vila_ros.bags.recorded_cameras import RecordedCamera, recorded_cameras
+from vila_ros.bags.recorded_cameras import RecordedCamera, watched_cameras
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.embedded import EMBEDDED_INT4, EMBEDDED_MODELS
@@ -79,7 +79,7 @@ def prepare(
         truths = tuple(write_drive(path, seed, length, _RATE, _SIZE, on_frame=progress))
         bag = str(path)
     recording = open_recording(bag)
-    cameras = recorded_cameras(recording)
+    cameras = watched_cameras(recording)
     length = (recording.end_ns - recording.start_ns) / 1e9
     seconds = min(seconds or LONGEST_SECONDS, length)
     return Material(

@@ -18,7 +18,8 @@ from vila_ros.nodes.demo.material import EMBEDDED_NOTE, Material
 from vila_ros.nodes.demo.page_style import STYLE
 from vila_ros.nodes.demo.pictures import small_pictures
 from vila_ros.nodes.demo.record import Answered, Described, FrameKey, Record
-from vila_ros.nodes.demo.screen import cost, plain, verdict
+from vila_ros.nodes.demo.screen import cost, verdict
+from vila_ros.perception.plain_text import plain
 
 _LEVELS = ("ok", "warn", "error", "off")
 _MOST_DESCRIPTIONS = 12

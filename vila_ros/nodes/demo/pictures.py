@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import cv2
-
 from vila_ros.nodes.demo.material import Material
 from vila_ros.nodes.demo.record import FrameKey
 from vila_ros.perception.cdr import read_header
 from vila_ros.perception.images import decode_frame
+from vila_ros.perception.jpeg import encode_jpeg, smaller
 from vila_ros.perception.types import Frame, RefusedImage
 
 WIDTH = 320
@@ -33,12 +32,5 @@ def small_pictures(material: Material, wanted: Collection[FrameKey]) -> dict[Fra
             pixels = decode_frame(Frame(camera.name, stamp, frame_id, camera.kind, message.data))
         except RefusedImage:
             continue
-        height, width = pixels.shape[:2]
-        if width > WIDTH:
-            size = (WIDTH, max(1, round(height * WIDTH / width)))
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        if done:
-            pictures[camera.name, stamp] = data.tobytes()
+        pictures[camera.name, stamp] = encode_jpeg(smaller(pixels, WIDTH), _QUALITY)
     return pictures

@@ -16,6 +16,7 @@ from vila_ros.errors import ErrorCode
 from vila_ros.nodes.demo.client import Part
 from vila_ros.nodes.demo.questions import DemoQuestion, nanoseconds
 from vila_ros.nodes.demo.record import Answered, Described, Record
+from vila_ros.perception.plain_text import plain
 
 _LEVELS = (("ok", "32"), ("warn", "33"), ("error", "31"), ("off", "90"))
 _STAGES = ("waiting", "decoding", "encoding", "answering")
@@ -35,12 +36,6 @@ _WIDEST = 100
 _BAR = 24
 _TOP_CHANCES = 4
 _MOST_FRAMES = 4
-
-
-def plain(text: str) -> str:
-    """Text of a model on one line, without what a terminal would obey."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(shown.split())
 
 
 class Screen:

@@ -69,7 +69,7 @@ def trained(shards, tmp_path_factory):
 
 def test_scenes_are_rendered_once_and_numbered_through(shards, tmp_path):
     assert len(shards.records) == 14
-    assert shards.records[-1].first + len(shards.records[-1].frames) == shards.pictures
+    assert shards.records[-1].pictures[-1] + 1 == shards.pictures
     plan = RECIPE.shards[0]
     write_shard(plan, tmp_path, see)
     first = (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns

@@ -116,6 +116,7 @@ PLACE_ANSWERS: Mapping[str, str] = {
 }
 INDOORS = ("Is the robot indoors?", "Is this indoors?", "Is the robot in a room?")
 ON_ROAD = ("Is the robot on a road?", "Is this a road?", "Is there a road?")
+IN_THE_OPEN = ("Is the robot in the open?", "Is this in the open?", "Is this a field?")
 
 # What a thing does over a clip: the answer to how it moves; how it is told; how it is asked.
 MOTIONS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
@@ -164,6 +165,12 @@ DRIVES = (
     "Does the robot move?",
     "Is the robot driving?",
     "Does the robot drive?",
+)
+STANDS = (
+    "Is the robot standing still?",
+    "Does the robot stand still?",
+    "Has the robot stopped?",
+    "Is the robot stationary?",
 )
 STEERING = (
     "Which way does the driver steer?",

@@ -314,6 +314,20 @@ class Questioner:
             if self._counts[kind] and kind not in self._unclear
         ]
 
+    def _every_change(self) -> list[tuple[str, str]]:
+        """What was there at first and what is there at the end, kind by kind."""
+        made = []
+        for kind in KINDS:
+            for truth, templates in (
+                (self._frames[0], wording.AT_FIRST),
+                (self._frames[-1], wording.AT_LAST),
+            ):
+                of_kind = [thing for thing in truth.things if thing.kind == kind]
+                there = any(shows(thing) for thing in of_kind)
+                if (of_kind or self._even()) and (there or all(hidden(each) for each in of_kind)):
+                    made.append((self._put(templates, kind), self._yes(there)))
+        return made
+
     def _every_drive(self) -> list[tuple[str, str]]:
         return [each for each in (self._ask_drives(), self._ask_stands()) if each is not None]
 
@@ -421,6 +435,7 @@ _FAMILIES: Mapping[str, Callable[[Questioner], list[tuple[str, str]]]] = {
     "every color": Questioner._every_color,
     "every place": Questioner._every_place,
     "every count": Questioner._every_count,
+    "every change": Questioner._every_change,
     "every drive": Questioner._every_drive,
     "every motion": Questioner._every_motion,
 }

@@ -148,6 +148,18 @@ MOTION = (
 )
 APPEARS = ("What appears?", "What comes into view?", "Which object appears?")
 LEAVES = ("What leaves?", "What disappears?", "Which object leaves the view?")
+AT_FIRST = (
+    "Was there {a_thing} at first?",
+    "Was there {a_thing} in the first picture?",
+    "Was {a_thing} there at the beginning?",
+    "Did it begin with {a_thing} in view?",
+)
+AT_LAST = (
+    "Is there {a_thing} at the end?",
+    "Is there {a_thing} in the last picture?",
+    "Is there {a_thing} now?",
+    "Is {a_thing} still in view?",
+)
 CLIP_CAPTION = (
     "What happens?",
     "What is happening?",

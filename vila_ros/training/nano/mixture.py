@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vila_ros.simulation.questions import Questioner
+from vila_ros.simulation.questions import Asked, Questioner
 from vila_ros.training.nano.sequences import Branch, Packed, Writer
 from vila_ros.training.nano.shards import SceneRecord
 from vila_ros.training.nano.text import text_only
@@ -37,7 +37,10 @@ PICTURE_FAMILIES = (
     ("every presence",), ("every side", "every color"), ("every count", "every place"),
     ("every count", "every color"),
 )  # fmt: skip
-CLIP_FAMILIES = (("every motion",), ("every motion", "every drive"))
+CLIP_FAMILIES = (
+    ("every motion",), ("every motion", "every change"), ("every motion", "every drive"),
+)  # fmt: skip
+_COUNT_WEIGHTS = {"1": 0.7, "2": 1.5, "3": 1.5, "4": 1.7}
 FAMILY_SHARE, CLIP_FAMILY_SHARE = 0.6, 0.9
 # How many pictures of a clip are read, and how often; all of them where there are fewer.
 CLIP_LENGTHS: Mapping[int, float] = {2: 0.25, 3: 0.25, 4: 0.3, 6: 0.1, 8: 0.1}
@@ -72,8 +75,7 @@ def sequence_of(
         answer = asked.answer
         if answer in ("yes", "no") and chance.random() < _CAPITALISED:
             answer = answer.capitalize()
-        weight = 0.5 if "caption" in asked.task else 1.0
-        branch = writer.branch(asked.question, answer, weight, unseen=unseen_answers(asked))
+        branch = writer.branch(asked.question, answer, _weight(asked), unseen=unseen_answers(asked))
         size += len(branch.asked) + len(branch.answer)
         if branches and size > budget:
             break
@@ -109,10 +111,19 @@ def _family_branches(
         no = sum(each.answer == "no" for each in asked)
         denial = min(1.0, yes / no) if yes and no else 1.0
         branches += [
-            writer.branch(each.question, each.answer, denial if each.answer == "no" else 1.0)
+            writer.branch(
+                each.question, each.answer, denial if each.answer == "no" else _weight(each)
+            )
             for each in asked
         ]
     return branches
+
+
+def _weight(asked: Asked) -> float:
+    """Of an answer in the loss: captions are long, and most numbers are one."""
+    if "caption" in asked.task:
+        return 0.5
+    return _COUNT_WEIGHTS.get(asked.answer, 1.0) if "count" in asked.task else 1.0
 
 
 def text_sequence(writer: Writer, chance: np.random.Generator, budget: int) -> Packed:

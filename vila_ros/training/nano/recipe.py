@@ -37,7 +37,7 @@ class Recipe:
     stages: tuple[StageRecipe, ...]
     clip_share: float = 0.45
     cell_weight: float = 0.3
-    scene_weight: float = 0.3
+    scene_weight: float = 0.6
     save_every: int = 100
 
     @property

@@ -25,7 +25,7 @@ from vila_ros.simulation.wording import MOTIONS
 
 MIDDLE = 3  # layers below what is asked
 MOST_RANKS = 4
-_RANK_WEIGHTS = (1.0, 1.5, 2.5, 4.0)  # first ones are far more frequent
+_RANK_WEIGHTS = (1.0, 3.0, 5.0, 8.0)  # first ones are far more frequent
 UNSAID = -1
 _MOTIONS = {name: index for index, name in enumerate(MOTIONS)}
 

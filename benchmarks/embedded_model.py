@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
+from PIL import Image
 
 from vila_ros.engine.interface import Engine, GenerationRequest, ImagePart, RgbImage
 from vila_ros.engine.torch_engine import TorchEngine
@@ -35,8 +36,11 @@ from vila_ros.simulation.questions import Asked, Questioner
 from vila_ros.simulation.renderer import Renderer
 from vila_ros.simulation.scene import FrameTruth
 from vila_ros.simulation.scenes import Scene, clip_scene, still_scene
-from vila_ros.simulation.wording import STEERING
-from vila_ros.training.nano.shards import SIDE, vision_tower
+from vila_ros.simulation.shapes import KINDS
+from vila_ros.simulation.wording import NAMES, STEERING
+from vila_ros.training.nano.ceiling import read_counts
+from vila_ros.training.nano.recipe import FULL
+from vila_ros.training.nano.shards import SIDE, Shards, vision_tower
 from vila_ros.training.nano.steering import CLEAR, held_out_frames, probe_steering, read_tub
 
 # No training scene has a seed as high (see vila_ros/training/nano/recipe.py).
@@ -90,6 +94,9 @@ def main() -> int:
         figures["steering probe"] = round(probe_steering(args.tub, vision_tower(), SIDE), 1)
         print(f"steering by a linear probe on the same features: {figures['steering probe']:.1f}")
         met = met and figures["steering"] >= figures["steering probe"]
+    if args.work is not None:
+        figures["count ceiling"] = round(count_ceiling(args.work, items, args.epochs), 1)
+        print(f"counts by a head trained for them on the same features: {figures['count ceiling']}")
     figures |= latencies(engine)
     print(
         f"description of 8 new frames {figures['describe_8_frames_s']:.2f} s (at most "
@@ -123,6 +130,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (%(default)s)")
     parser.add_argument("--blank-every", type=int, default=3, help="ask every nth blindly, too")
     parser.add_argument("--tub", type=Path, help="a donkeycar tub: its last quarter is asked about")
+    parser.add_argument(
+        "--work", type=Path, help="a training's work folder: what the features hold of counts"
+    )
+    parser.add_argument("--epochs", type=int, default=6, help="of that head (%(default)s)")
     args = parser.parse_args()
     if not 0 <= args.scenes_seed <= 900 or min(args.scenes, args.clips, args.blank_every) < 1:
         parser.error("--scenes-seed is within 0 and 900, every number of scenes at least 1")
@@ -172,6 +183,32 @@ def steering(tub: Path) -> Iterator[Item]:
         if abs(angle) > CLEAR:
             asked = Asked("steering", STEERING[0], "left" if angle < 0 else "right")
             yield Item(f"tub{index}", (picture,), (0.0,), (asked,))
+
+
+def count_ceiling(work: Path, items: Sequence[Item], epochs: int) -> float:
+    """What a head of its own, trained on all training scenes' features, counts right, percent.
+
+    Of the same questions, over the same answers.
+    """
+    shards = Shards(work / "shards", [plan for plan in FULL.shards if plan.kind == "still"])
+    read, see = read_counts(shards, epochs, print), vision_tower()
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for item in items:
+        asked = [each for each in item.asked if each.task == "count"]
+        if asked:
+            shown = np.asarray(Image.fromarray(item.pictures[-1]).resize((SIDE, SIDE)))
+            told = read(see(shown[None]))[0]
+        for each in asked:
+            counts[each.answer][0] += str(told[_kind_of(each)]) == each.answer
+            counts[each.answer][1] += 1
+    return _balanced(counts)
+
+
+def _kind_of(asked: Asked) -> int:
+    """Which kind's number is asked for, by the words of the question."""
+    words = asked.question.rstrip("?.").split()
+    names = [{word for pair in NAMES[kind] for word in pair} for kind in KINDS]
+    return next(index for index, known in enumerate(names) if known & set(words))
 
 
 @dataclass(frozen=True)

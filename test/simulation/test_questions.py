@@ -137,6 +137,14 @@ def test_a_family_differs_in_one_word_and_is_partly_true():
     moving = Questioner(clip((0.2, 5, 1.0), (0.8, 5, 1.0)), np.random.default_rng(0))
     answers = [each.answer for each in moving.ask_every("every motion")]
     assert answers == ["it crosses from left to right", "yes", "no", "no"]
+    assert [each.answer for each in moving.ask_every("every drive")] == ["no", "yes"]
+    gone = Questioner(clip((0.2, 5, 1.0), (1.2, 5, 0.0)), np.random.default_rng(0))
+    changes = {each.question: each.answer for each in gone.ask_every("every change")}
+    assert [answer for question, answer in changes.items() if "car" in question] == ["yes", "no"]
+    assert len(changes) > 4
+    place = [each.answer for each in asker.ask_every("every place")]
+    assert place == ["on a road", "no", "yes", "no"]
+    assert [each.answer for each in asker.ask_every("every count")] == ["1", "1"]
 
 
 def test_every_task_can_be_asked():

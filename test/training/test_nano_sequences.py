@@ -104,10 +104,10 @@ def test_questions_do_not_see_each_other(tokenizer):
     projected = torch.randn(1, IMAGE_ROWS, 32)
     with torch.no_grad():
         together = batch_of([Packed(beginning, tuple(branches))], PAD_ID)
-        packed = network.hidden(together, projected)[0]
+        packed = network.hidden(together, projected)[0][0]
         for number, branch in enumerate(branches, start=1):
             alone = batch_of([Packed(beginning, (branch,))], PAD_ID)
-            single = network.hidden(alone, projected)[0]
+            single = network.hidden(alone, projected)[0][0]
             expected = single[torch.from_numpy(alone.owner[0] == 1)]
             assert torch.allclose(
                 packed[torch.from_numpy(together.owner[0] == number)], expected, atol=1e-4

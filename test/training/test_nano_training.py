@@ -16,6 +16,7 @@ pytest.importorskip("pybullet")
 
 from vila_ros.errors import InvalidCheckpoint, InvalidRequest
 from vila_ros.model.embedded import shipped_folder
+from vila_ros.training.nano.ceiling import count_kinds, read_counts
 from vila_ros.training.nano.export import export
 from vila_ros.training.nano.recipe import (
     FIRST_CLIP,
@@ -69,7 +70,7 @@ def trained(shards, tmp_path_factory):
 
 def test_scenes_are_rendered_once_and_numbered_through(shards, tmp_path):
     assert len(shards.records) == 14
-    assert shards.records[-1].first + len(shards.records[-1].frames) == shards.pictures
+    assert shards.records[-1].pictures[-1] + 1 == shards.pictures
     plan = RECIPE.shards[0]
     write_shard(plan, tmp_path, see)
     first = (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns
@@ -141,6 +142,19 @@ def test_what_was_trained_loads_as_a_vila_checkpoint(trained, tmp_path):
     stored = trainer.network.language.model.embed_tokens.weight.to(torch.bfloat16).float()
     assert torch.equal(vila.language_model.model.embed_tokens.weight, stored)
     assert json.loads((tmp_path / "llm" / "config.json").read_text())["tie_word_embeddings"]
+
+
+def test_a_head_learns_to_count_what_the_pictures_show(shards, monkeypatch):
+    noise = torch.randn(shards.pictures, PATCHES, WIDTH, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(shards, "features", lambda numbers: noise[numbers])
+    lines = []
+    read = read_counts(shards, epochs=384, report=lines.append)
+    stills = [record for record in shards.records if not record.is_clip]
+    wanted = np.stack([count_kinds(record.frames[-1]) for record in stills])
+    told = read(noise[[record.pictures[0] for record in stills]].numpy())
+    assert told.shape == wanted.shape
+    assert (told == wanted)[wanted > 0].mean() > 0.9
+    assert "60 of 60 steps" in lines[-1]
 
 
 def test_no_training_scene_can_be_a_held_out_one():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vila_ros.simulation import wording
-from vila_ros.simulation.scene import ROAD, ROOM, FrameTruth, SeenThing
+from vila_ros.simulation.scene import ROAD, ROOM, YARD, FrameTruth, SeenThing
 from vila_ros.simulation.scenes import HELD_OUT
 from vila_ros.simulation.shapes import COLORS, KINDS
 from vila_ros.simulation.truth import (
@@ -33,11 +33,15 @@ from vila_ros.simulation.wording import SIDES, article, listed, sentence
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question and its answer. task: what it asks for; a key of TASKS or CLIP_TASKS."""
+    """A question and its answer. task: what it asks for; a key of TASKS or CLIP_TASKS.
+
+    kind: of the thing whose colour the answer gives without naming the thing; else empty.
+    """
 
     task: str
     question: str
     answer: str
+    kind: str = ""
 
 
 class Questioner:
@@ -145,9 +149,11 @@ class Questioner:
         templates = wording.SIDE_PRESENCE[asked]
         return self._put(templates, thing.kind, color), self._yes(asked == where)
 
-    def _ask_color(self) -> tuple[str, str] | None:
+    def _ask_color(self) -> _Made | None:
         thing = self._one(self._lone)
-        return None if thing is None else (self._put(wording.COLOR, thing.kind), thing.color)
+        if thing is None:
+            return None
+        return self._put(wording.COLOR, thing.kind), thing.color, thing.kind
 
     def _ask_side(self) -> tuple[str, str] | None:
         thing = self._one(self._lone)
@@ -198,7 +204,7 @@ class Questioner:
             return self._pick(wording.INDOORS), self._yes(place == ROOM)
         return self._pick(wording.ON_ROAD), self._yes(place == ROAD)
 
-    def _ask_json(self) -> tuple[str, str] | None:
+    def _ask_json(self) -> _Made | None:
         thing = self._one(self._lone)
         if thing is None or self._unclear:
             return None
@@ -219,7 +225,7 @@ class Questioner:
             ("Give {1} of the {0} as JSON.", "Report the {0} as JSON with {1}.",
              "Answer in JSON: {1} of the {0}.")
         ).format(thing.kind, listed(keys))  # fmt: skip
-        return asked, json.dumps({key: fields[key] for key in keys})
+        return asked, json.dumps({key: fields[key] for key in keys}), thing.kind
 
     # A clip
 
@@ -279,6 +285,9 @@ class Questioner:
     def _ask_drives(self) -> tuple[str, str] | None:
         return self._pick(wording.DRIVES), self._yes(drives(self._frames))
 
+    def _ask_stands(self) -> tuple[str, str] | None:
+        return self._pick(wording.STANDS), self._yes(not drives(self._frames))
+
     # Families
 
     def _every_presence(self) -> list[tuple[str, str]]:
@@ -288,6 +297,39 @@ class Questioner:
             for kind in KINDS
             if self._counts[kind] or kind in absent
         ]
+
+    def _every_place(self) -> list[tuple[str, str]]:
+        place = self._truth.place
+        return [
+            (self._pick(wording.PLACE), wording.PLACE_ANSWERS[place]),
+            (self._pick(wording.INDOORS), self._yes(place == ROOM)),
+            (self._pick(wording.ON_ROAD), self._yes(place == ROAD)),
+            (self._pick(wording.IN_THE_OPEN), self._yes(place == YARD)),
+        ]
+
+    def _every_count(self) -> list[tuple[str, str]]:
+        return [
+            (self._put(wording.COUNT, kind), str(self._counts[kind]))
+            for kind in KINDS
+            if self._counts[kind] and kind not in self._unclear
+        ]
+
+    def _every_change(self) -> list[tuple[str, str]]:
+        """What was there at first and what is there at the end, kind by kind."""
+        made = []
+        for kind in KINDS:
+            for truth, templates in (
+                (self._frames[0], wording.AT_FIRST),
+                (self._frames[-1], wording.AT_LAST),
+            ):
+                of_kind = [thing for thing in truth.things if thing.kind == kind]
+                there = any(shows(thing) for thing in of_kind)
+                if (of_kind or self._even()) and (there or all(hidden(each) for each in of_kind)):
+                    made.append((self._put(templates, kind), self._yes(there)))
+        return made
+
+    def _every_drive(self) -> list[tuple[str, str]]:
+        return [each for each in (self._ask_drives(), self._ask_stands()) if each is not None]
 
     def _every_side(self) -> list[tuple[str, str]]:
         made = []
@@ -362,7 +404,8 @@ def _placed(thing: SeenThing) -> str:
     return f"{_named(thing)} {_where(thing)}"
 
 
-_Maker = Callable[[Questioner], tuple[str, str] | None]
+_Made = tuple[str, str] | tuple[str, str, str]
+_Maker = Callable[[Questioner], _Made | None]
 _MAKERS: Mapping[str, _Maker] = {
     "presence": Questioner._ask_presence,
     "color presence": Questioner._ask_color_presence,
@@ -384,11 +427,16 @@ _CLIP_MAKERS: Mapping[str, _Maker] = {
     "leaves": Questioner._ask_leaves,
     "clip caption": Questioner._ask_clip_caption,
     "drives": Questioner._ask_drives,
+    "stands": Questioner._ask_stands,
 }
 _FAMILIES: Mapping[str, Callable[[Questioner], list[tuple[str, str]]]] = {
     "every presence": Questioner._every_presence,
     "every side": Questioner._every_side,
     "every color": Questioner._every_color,
+    "every place": Questioner._every_place,
+    "every count": Questioner._every_count,
+    "every change": Questioner._every_change,
+    "every drive": Questioner._every_drive,
     "every motion": Questioner._every_motion,
 }
 TASKS = tuple(_MAKERS)

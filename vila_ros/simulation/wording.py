@@ -116,6 +116,7 @@ PLACE_ANSWERS: Mapping[str, str] = {
 }
 INDOORS = ("Is the robot indoors?", "Is this indoors?", "Is the robot in a room?")
 ON_ROAD = ("Is the robot on a road?", "Is this a road?", "Is there a road?")
+IN_THE_OPEN = ("Is the robot in the open?", "Is this in the open?", "Is this a field?")
 
 # What a thing does over a clip: the answer to how it moves; how it is told; how it is asked.
 MOTIONS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
@@ -147,6 +148,18 @@ MOTION = (
 )
 APPEARS = ("What appears?", "What comes into view?", "Which object appears?")
 LEAVES = ("What leaves?", "What disappears?", "Which object leaves the view?")
+AT_FIRST = (
+    "Was there {a_thing} at first?",
+    "Was there {a_thing} in the first picture?",
+    "Was {a_thing} there at the beginning?",
+    "Did it begin with {a_thing} in view?",
+)
+AT_LAST = (
+    "Is there {a_thing} at the end?",
+    "Is there {a_thing} in the last picture?",
+    "Is there {a_thing} now?",
+    "Is {a_thing} still in view?",
+)
 CLIP_CAPTION = (
     "What happens?",
     "What is happening?",
@@ -164,6 +177,12 @@ DRIVES = (
     "Does the robot move?",
     "Is the robot driving?",
     "Does the robot drive?",
+)
+STANDS = (
+    "Is the robot standing still?",
+    "Does the robot stand still?",
+    "Has the robot stopped?",
+    "Is the robot stationary?",
 )
 STEERING = (
     "Which way does the driver steer?",

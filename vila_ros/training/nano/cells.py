@@ -8,6 +8,7 @@ would not tell the projector which of 64 tokens they mean.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,20 +17,27 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vila_ros.simulation.renderer import cell_owners
-from vila_ros.simulation.scenes import Scene
+from vila_ros.simulation.scenes import HELD_OUT, Scene
 from vila_ros.simulation.shapes import COLORS, KINDS
 
 CELLS = 8
 _ASPECT = 4 / 3
+_MOST_RANKS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class CellLabels:
-    """[64] of each picture: kind and colour, counted from 1, 0 for none; whether a middle."""
+    """[64] of each picture: kind and colour, counted from 1, 0 for none; whether a middle.
+
+    owners: the thing's number, counted from 1. ranks: which one of its kind the thing is, in the
+    order in which their first cells are read, from 1 to 4.
+    """
 
     kinds: NDArray[np.uint8]
     colors: NDArray[np.uint8]
     middles: NDArray[np.bool_]
+    owners: NDArray[np.uint8]
+    ranks: NDArray[np.uint8]
 
 
 def label_cells(scene: Scene) -> CellLabels:
@@ -37,14 +45,27 @@ def label_cells(scene: Scene) -> CellLabels:
     kinds = np.zeros((len(scene.views), CELLS * CELLS), np.uint8)
     colors = np.zeros_like(kinds)
     middles = np.zeros(kinds.shape, bool)
+    numbers, ranks = np.zeros_like(kinds), np.zeros_like(kinds)
     for index, view in enumerate(scene.views):
         owners, middle = cell_owners(view.things, view.camera, _ASPECT, CELLS)
-        for thing in view.things:
-            at = (owners == thing.number).ravel()
+        cells = {thing: (owners == thing.number).ravel() for thing in view.things}
+        seen = dict.fromkeys(KINDS, 0)
+        for thing in sorted(view.things, key=lambda each: int(cells[each].argmax())):
+            at = cells[thing]
+            if not at.any():
+                continue
+            seen[thing.kind] += 1
             kinds[index, at] = 1 + KINDS.index(thing.kind)
             colors[index, at] = 1 + COLORS.index(thing.color)
+            numbers[index, at] = 1 + thing.number
+            ranks[index, at] = min(seen[thing.kind], _MOST_RANKS)
         middles[index] = middle.ravel()
-    return CellLabels(kinds, colors, middles)
+    return CellLabels(kinds, colors, middles, numbers, ranks)
+
+
+_UNSEEN = torch.zeros(1 + len(KINDS), 1 + len(COLORS), dtype=torch.bool)
+for _number, _kind in enumerate(KINDS):
+    _UNSEEN[1 + _number, 1 + COLORS.index(HELD_OUT[_kind])] = True
 
 
 class CellHeads(nn.Module):
@@ -81,6 +102,8 @@ class CellHeads(nn.Module):
         words = embeddings.detach().float()
         kind_logits = self._likeness(tokens, words[self._kind_ids], self.empty[:1])
         color_logits = self._likeness(tokens, words[self._color_ids], self.empty[1:])
+        # What training never shows is not denied; see unseen.py.
+        color_logits = color_logits.masked_fill(_UNSEEN[kinds], -math.inf)
         loss = _loss(kind_logits, kinds) + _loss(color_logits, colors)
         columns = torch.arange(CELLS).repeat(CELLS).expand(len(tokens), -1)
         rows = torch.arange(CELLS).repeat_interleave(CELLS).expand(len(tokens), -1)

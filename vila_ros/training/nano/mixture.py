@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from vila_ros.simulation.questions import Questioner
+from vila_ros.simulation.questions import Asked, Questioner
 from vila_ros.training.nano.sequences import Branch, Packed, Writer
 from vila_ros.training.nano.shards import SceneRecord
 from vila_ros.training.nano.text import text_only
+from vila_ros.training.nano.unseen import unseen_answers
 
 # How often each task is asked, relative to the others.
 PICTURE_TASKS: Mapping[str, float] = {
@@ -21,7 +23,8 @@ PICTURE_TASKS: Mapping[str, float] = {
 }  # fmt: skip
 MOTION_TASKS: Mapping[str, float] = {
     "motion": 5.0, "motion check": 4.0, "appears": 1.5, "leaves": 1.5, "clip caption": 1.2,
-    "drives": 1.0, "presence": 1.5, "color": 1.0, "side": 0.7, "count": 0.7, "caption": 0.0,
+    "drives": 0.7, "stands": 0.5, "presence": 1.5, "color": 1.0, "side": 0.7,
+    "count": 0.7, "caption": 0.0,
 }  # fmt: skip
 # Planners that offer "Yes" and "No" are answered by these tokens' probabilities as well.
 _CAPITALISED = 0.08
@@ -30,9 +33,17 @@ CLIP_CAPTIONS: Mapping[str, float] = {"caption": 0.0, "clip caption": 1.0}
 
 
 # Families of questions (see Questioner.ask_every) that a sequence begins with, and how often.
-PICTURE_FAMILIES = (("every presence",), ("every presence",), ("every side", "every color"))
-CLIP_FAMILIES = (("every motion",),)
-FAMILY_SHARE, CLIP_FAMILY_SHARE = 0.45, 0.8
+PICTURE_FAMILIES = (
+    ("every presence",), ("every side", "every color"), ("every count", "every place"),
+    ("every count", "every color"),
+)  # fmt: skip
+CLIP_FAMILIES = (
+    ("every motion",), ("every motion", "every change"), ("every motion", "every drive"),
+)  # fmt: skip
+_COUNT_WEIGHTS = {"1": 0.7, "2": 1.5, "3": 1.5, "4": 1.7}
+FAMILY_SHARE, CLIP_FAMILY_SHARE = 0.6, 0.9
+# How many pictures of a clip are read, and how often; all of them where there are fewer.
+CLIP_LENGTHS: Mapping[int, float] = {2: 0.25, 3: 0.25, 4: 0.3, 6: 0.1, 8: 0.1}
 
 
 def sequence_of(
@@ -47,9 +58,8 @@ def sequence_of(
     captions: whether it is captions alone that are asked for.
     """
     frames = record.frames
-    pictures = list(range(record.first, record.first + len(frames)))
     times = [frame.stamp_ns / 1e9 for frame in frames]
-    beginning = writer.beginning(pictures, times, chance)
+    beginning = writer.beginning(record.pictures, times, chance)
     asker = Questioner(frames, chance)
     branches = [] if captions else _family_branches(record, asker, writer, chance)
     size = sum(len(branch.asked) + len(branch.answer) for branch in branches)
@@ -65,13 +75,26 @@ def sequence_of(
         answer = asked.answer
         if answer in ("yes", "no") and chance.random() < _CAPITALISED:
             answer = answer.capitalize()
-        weight = 0.5 if "caption" in asked.task else 1.0
-        branch = writer.branch(asked.question, answer, weight)
+        branch = writer.branch(asked.question, answer, _weight(asked), unseen=unseen_answers(asked))
         size += len(branch.asked) + len(branch.answer)
         if branches and size > budget:
             break
         branches.append(branch)
     return Packed(beginning, tuple(branches))
+
+
+def excerpt(record: SceneRecord, length: int, chance: np.random.Generator) -> SceneRecord:
+    """A clip's pictures, some left out, and often backwards: a clip of its own."""
+    count = len(record.frames)
+    kept = np.sort(chance.choice(count, min(length, count), replace=False))
+    if chance.random() < 0.6:
+        kept[0], kept[-1] = 0, count - 1
+    frames = [record.frames[index] for index in kept]
+    if chance.random() < 0.5:
+        end = frames[-1].stamp_ns
+        kept = kept[::-1]
+        frames = [replace(each, stamp_ns=end - each.stamp_ns) for each in reversed(frames)]
+    return SceneRecord(tuple(record.pictures[index] for index in kept), tuple(frames))
 
 
 def _family_branches(
@@ -88,10 +111,19 @@ def _family_branches(
         no = sum(each.answer == "no" for each in asked)
         denial = min(1.0, yes / no) if yes and no else 1.0
         branches += [
-            writer.branch(each.question, each.answer, denial if each.answer == "no" else 1.0)
+            writer.branch(
+                each.question, each.answer, denial if each.answer == "no" else _weight(each)
+            )
             for each in asked
         ]
     return branches
+
+
+def _weight(asked: Asked) -> float:
+    """Of an answer in the loss: captions are long, and most numbers are one."""
+    if "caption" in asked.task:
+        return 0.5
+    return _COUNT_WEIGHTS.get(asked.answer, 1.0) if "count" in asked.task else 1.0
 
 
 def text_sequence(writer: Writer, chance: np.random.Generator, budget: int) -> Packed:

@@ -12,7 +12,8 @@ from torch import nn
 from vila_ros.model.config import LanguageConfig
 from vila_ros.model.language_model import build_language_model
 from vila_ros.model.projector import Projector
-from vila_ros.training.nano.sequences import IGNORE, IMAGE_ID, Batch
+from vila_ros.training.nano.scene_heads import MIDDLE
+from vila_ros.training.nano.sequences import IGNORE, IMAGE_ID, IMAGE_ROWS, Batch
 
 VISION_WIDTH = 384
 PROJECTOR = "mlp_downsample_2x2_fix"
@@ -63,8 +64,11 @@ class Network(nn.Module):
         if config["tie_word_embeddings"]:
             self.language.lm_head.weight = self.language.model.embed_tokens.weight
 
-    def hidden(self, batch: Batch, projected: torch.Tensor) -> torch.Tensor:
-        """[B, L, H] behind the last layer. projected: [pictures, 64, H]."""
+    def hidden(self, batch: Batch, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, L, H] behind the last layer, and the pictures' rows in the middle, [pictures, 64, H].
+
+        projected: [pictures, 64, H].
+        """
         ids = torch.from_numpy(batch.ids)
         marks = ids == IMAGE_ID
         embedded = self.language.model.embed_tokens(ids.masked_fill(marks, 0))
@@ -76,21 +80,31 @@ class Network(nn.Module):
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         # Padding is of an owner of its own, so that no row is without anything to attend to.
         same = (owner[:, :, None] == owner[:, None, :]) | (owner[:, None, :] == 0)
-        return self.language.model(  # type: ignore[no-any-return]
+        outputs = self.language.model(
             inputs_embeds=embedded,
             attention_mask=(same & causal)[:, None],
             position_ids=torch.from_numpy(batch.positions),
             use_cache=False,
-        ).last_hidden_state
+            output_hidden_states=True,
+        )
+        middle = outputs.hidden_states[min(MIDDLE, len(outputs.hidden_states) - 1)]
+        return outputs.last_hidden_state, middle[marks].unflatten(0, (-1, IMAGE_ROWS))
 
-    def forward(self, batch: Batch, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weighted mean loss of answers' tokens, and the share of them that are right."""
-        hidden = self.hidden(batch, projected)
+    def forward(
+        self, batch: Batch, projected: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The weighted mean loss of answers' tokens, the share of them that are right, and the
+        pictures' rows in the middle.
+        """
+        hidden, rows = self.hidden(batch, projected)
         labels = torch.from_numpy(batch.labels)
         places = labels != IGNORE
         # The output layer only where something is learnt.
         logits = self.language.lm_head(hidden[places]).float()
         wanted, weights = labels[places], torch.from_numpy(batch.weights)[places]
-        losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
         right = (logits.argmax(-1) == wanted).float().mean()
-        return (losses * weights).sum() / weights.sum(), right
+        spared = torch.from_numpy(batch.spared)[places]
+        some = spared != IGNORE
+        logits = logits.index_put((some.nonzero()[:, 0], spared[some]), torch.tensor(-torch.inf))
+        losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
+        return (losses * weights).sum() / weights.sum(), right, rows

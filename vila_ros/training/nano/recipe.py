@@ -29,12 +29,15 @@ class StageRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """shards: what is rendered. clip_share: of the steps that read clips."""
+    """shards: what is rendered. clip_share: of the steps that read clips. cell_weight,
+    scene_weight: of what is asked of pictures' tokens (see cells.py, scene_heads.py) in the loss.
+    """
 
     shards: tuple[ShardPlan, ...]
     stages: tuple[StageRecipe, ...]
-    clip_share: float = 0.35
+    clip_share: float = 0.45
     cell_weight: float = 0.3
+    scene_weight: float = 0.6
     save_every: int = 100
 
     @property

@@ -35,11 +35,15 @@ _SYSTEMS = ("You are the eyes of a robot.", "Answer briefly.", "Answer in few wo
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """A question's and its answer's ids; weight: of the answer's tokens in the loss."""
+    """A question's and its answer's ids; weight: of the answer's tokens in the loss.
+
+    spared: places in the answer, each with an id that is not denied there (see unseen.py).
+    """
 
     asked: tuple[int, ...]
     answer: tuple[int, ...]
     weight: float = 1.0
+    spared: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +71,23 @@ class Writer:
         self._closes = template.user[1] + template.opening
         self._ends = self._encode(template.assistant[1])
 
-    def branch(self, question: str, answer: str, weight: float = 1.0, image: bool = True) -> Branch:
-        """A question as it stands behind the last picture."""
+    def branch(
+        self,
+        question: str,
+        answer: str,
+        weight: float = 1.0,
+        image: bool = True,
+        unseen: Sequence[str] = (),
+    ) -> Branch:
+        """A question as it stands behind the last picture. unseen: answers not to be denied."""
         before = "\n" if image else ""
         asked = self._encode(before + question + self._closes)
-        return Branch(asked, self._encode(answer) + self._ends, weight)
+        ids = self._encode(answer) + self._ends
+        spared = []
+        for other in unseen:
+            pairs = zip(ids, self._encode(other) + self._ends, strict=False)
+            spared.append(next((at, b) for at, (a, b) in enumerate(pairs) if a != b))
+        return Branch(asked, ids, weight, tuple(spared))
 
     def beginning(
         self, pictures: Sequence[int], times: Sequence[float], chance: np.random.Generator
@@ -108,7 +124,8 @@ class Batch:
 
     ids [B, L], IMAGE_ID at pictures; labels [B, L], what the row is to predict (shifted already),
     IGNORE elsewhere; weights [B, L]; positions [B, L]; owner [B, L]: 0 the beginning, n the n-th
-    branch, -1 padding. pictures: those of all sequences in order.
+    branch, -1 padding. spared [B, L]: an id that is not denied where labels are, or IGNORE.
+    pictures: those of all sequences in order.
     """
 
     ids: NDArray[np.int64]
@@ -116,6 +133,7 @@ class Batch:
     weights: NDArray[np.float32]
     positions: NDArray[np.int64]
     owner: NDArray[np.int16]
+    spared: NDArray[np.int64]
     pictures: NDArray[np.int64]
 
 
@@ -128,6 +146,7 @@ def batch_of(sequences: Sequence[Packed], pad_id: int, multiple: int = 32) -> Ba
     weights = np.zeros(shape, np.float32)
     positions = np.zeros(shape, np.int64)
     owner = np.full(shape, -1, np.int16)
+    spared = np.full(shape, IGNORE, np.int64)
     pictures: list[int] = []
     for row, sequence in enumerate(sequences):
         at = 0
@@ -152,5 +171,7 @@ def batch_of(sequences: Sequence[Packed], pad_id: int, multiple: int = 32) -> Ba
             labels[row, first : end - 1] = branch.answer
             weights[row, first : end - 1] = branch.weight
             weights[row, end - 2] = 0.3 * branch.weight  # the end is easy
+            for place, token in branch.spared:
+                spared[row, first + place] = token
             at = end
-    return Batch(ids, labels, weights, positions, owner, np.array(pictures, np.int64))
+    return Batch(ids, labels, weights, positions, owner, spared, np.array(pictures, np.int64))

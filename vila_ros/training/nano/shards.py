@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ WIDTH = 384
 # Drawn somewhat smaller than a camera's picture, which the model squeezes to a square as well.
 _DRAWN = (256, 192)
 STILL, CLIP = "still", "clip"
+_LABELS = tuple(field.name for field in fields(CellLabels))
 
 See = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
 """Pictures [B, 224, 224, 3] to features [B, 256, 384]."""
@@ -54,9 +55,9 @@ class ShardPlan:
 
 @dataclass(frozen=True, eq=False)
 class SceneRecord:
-    """A rendered scene: the number of its first picture's features, and its truths."""
+    """A rendered scene: the numbers of its pictures' features, and its truths, in time order."""
 
-    first: int
+    pictures: tuple[int, ...]
     frames: tuple[FrameTruth, ...]
 
     @property
@@ -141,9 +142,7 @@ class Shards:
                 labels.append(label_cells(scene_of(plan.kind, raw["seed"])))
         self.records = tuple(records)
         self._labels = CellLabels(
-            np.concatenate([each.kinds for each in labels]),
-            np.concatenate([each.colors for each in labels]),
-            np.concatenate([each.middles for each in labels]),
+            *(np.concatenate([getattr(each, name) for each in labels]) for name in _LABELS)
         )
 
     @property
@@ -161,8 +160,7 @@ class Shards:
 
     def labels(self, numbers: NDArray[np.int64]) -> CellLabels:
         """The labels of pictures' cells."""
-        every = self._labels
-        return CellLabels(every.kinds[numbers], every.colors[numbers], every.middles[numbers])
+        return CellLabels(*(getattr(self._labels, name)[numbers] for name in _LABELS))
 
 
 def _record(raw: Mapping[str, Any], offset: int) -> SceneRecord:
@@ -175,4 +173,5 @@ def _record(raw: Mapping[str, Any], offset: int) -> SceneRecord:
         )
         for frame in raw["frames"]
     )
-    return SceneRecord(offset + int(raw["first"]), frames)
+    first = offset + int(raw["first"])
+    return SceneRecord(tuple(range(first, first + len(frames))), frames)

@@ -26,9 +26,10 @@ from vila_ros.simulation.questions import CLIP_TASKS, TASKS, Questioner
 from vila_ros.simulation.shapes import COLORS, KINDS
 from vila_ros.simulation.wording import STEERING
 from vila_ros.training.nano.cells import CellHeads
-from vila_ros.training.nano.mixture import sequence_of, text_sequence
+from vila_ros.training.nano.mixture import CLIP_LENGTHS, excerpt, sequence_of, text_sequence
 from vila_ros.training.nano.network import Network, language_config
 from vila_ros.training.nano.recipe import Recipe, StageRecipe
+from vila_ros.training.nano.scene_heads import SceneHeads, joined, label_scene
 from vila_ros.training.nano.sequences import Packed, Writer, batch_of
 from vila_ros.training.nano.shards import SceneRecord, Shards
 from vila_ros.training.nano.steering import SteeringFrames
@@ -64,14 +65,11 @@ class Trainer:
         self._writer = Writer(self.tokenizer)
         torch.manual_seed(0)
         self.network = Network(language_config(self.tokenizer.get_vocab_size()))
-        self._heads = CellHeads(
-            int(self.network.config["hidden_size"]), self._first_ids(KINDS), self._first_ids(COLORS)
-        )
+        hidden = int(self.network.config["hidden_size"])
+        self._heads = CellHeads(hidden, self._first_ids(KINDS), self._first_ids(COLORS))
+        self._scene_heads = SceneHeads(hidden)
         self._stills = [record for record in shards.records if not record.is_clip]
-        self._clips: dict[int, list[SceneRecord]] = {}
-        for record in shards.records:
-            if record.is_clip:
-                self._clips.setdefault(len(record.frames), []).append(record)
+        self._clips = [record for record in shards.records if record.is_clip]
 
     def run(self) -> None:
         """All stages that are not done yet."""
@@ -114,7 +112,8 @@ class Trainer:
         pictures = [*self.network.projector.parameters(), *self._heads.parameters()]
         if stage.name == "align":
             return pictures
-        return [*self.network.language.parameters(), *pictures]
+        scenes = self._scene_heads.parameters()
+        return [*self.network.language.parameters(), *pictures, *scenes]
 
     def _loss(
         self, stage: StageRecipe, chance: np.random.Generator
@@ -124,7 +123,8 @@ class Trainer:
             texts = [
                 text_sequence(self._writer, chance, _TOKENS["words"]) for _ in range(stage.batch)
             ]
-            return self.network(batch_of(texts, PAD_ID), torch.zeros(0))  # type: ignore[no-any-return]
+            loss, right, _ = self.network(batch_of(texts, PAD_ID), torch.zeros(0))
+            return loss, right
         words = self.network.language.model.embed_tokens.weight
         if stage.name == "align":
             count = min(stage.batch, self._shards.pictures)
@@ -133,11 +133,19 @@ class Trainer:
             return self._heads(projected, words, self._shards.labels(numbers))  # type: ignore[no-any-return]
         if stage.name == "finetune" and chance.random() < _STEERING_SHARE and self._steering:
             return self._steering_loss(self._steering, 2 * stage.batch, chance)
-        batch = batch_of(list(self._sequences(stage, chance)), PAD_ID)
+        records = self._records(stage, chance)
+        batch = batch_of(list(self._sequences(stage, records, chance)), PAD_ID)
         projected = self.network.projector(self._shards.features(batch.pictures))
-        loss, right = self.network(batch, projected)
-        cells, _ = self._heads(projected, words, self._shards.labels(batch.pictures))
-        return loss + self._recipe.cell_weight * cells, right
+        loss, right, rows = self.network(batch, projected)
+        labels = self._shards.labels(batch.pictures)
+        cells, _ = self._heads(projected, words, labels)
+        ends = np.cumsum([len(record.pictures) for record in records])[:-1]
+        owners, ranks = np.split(labels.owners, ends), np.split(labels.ranks, ends)
+        scenes = joined(
+            [label_scene(r.frames, o, n) for r, o, n in zip(records, owners, ranks, strict=True)]
+        )
+        loss = loss + self._recipe.cell_weight * cells
+        return loss + self._recipe.scene_weight * self._scene_heads(rows, scenes), right
 
     def _steering_loss(
         self, frames: SteeringFrames, count: int, chance: np.random.Generator
@@ -155,19 +163,26 @@ class Trainer:
             for place, number in enumerate(numbers)
         ]
         projected = self.network.projector(torch.from_numpy(frames.features[numbers]).float())
-        return self.network(batch_of(sequences, PAD_ID), projected)  # type: ignore[no-any-return]
+        loss, right, _ = self.network(batch_of(sequences, PAD_ID), projected)
+        return loss, right
 
-    def _sequences(self, stage: StageRecipe, chance: np.random.Generator) -> Iterator[Packed]:
-        """What a step of the last two stages reads."""
-        if self._clips and chance.random() < self._recipe.clip_share:
-            lengths = sorted(self._clips)
-            length = lengths[chance.integers(len(lengths))]
-            pool, count = self._clips[length], max(2, 2 * stage.batch // length)
-        else:
-            pool, count = self._stills, stage.batch
+    def _records(self, stage: StageRecipe, chance: np.random.Generator) -> list[SceneRecord]:
+        """The scenes that a step of the last two stages reads."""
+        if not self._clips or chance.random() >= self._recipe.clip_share:
+            numbers = chance.integers(len(self._stills), size=stage.batch)
+            return [self._stills[number] for number in numbers]
+        lengths, shares = zip(*CLIP_LENGTHS.items(), strict=True)
+        length = int(chance.choice(lengths, p=shares))
+        pool = [clip for clip in self._clips if len(clip.frames) >= length] or self._clips
+        numbers = chance.integers(len(pool), size=max(2, 2 * stage.batch // max(3, length)))
+        return [excerpt(pool[number], length, chance) for number in numbers]
+
+    def _sequences(
+        self, stage: StageRecipe, records: list[SceneRecord], chance: np.random.Generator
+    ) -> Iterator[Packed]:
+        """The scenes with their questions, and text-only instructions."""
         captions = stage.name == "pretrain"
-        for number in chance.integers(len(pool), size=count):
-            record = pool[number]
+        for record in records:
             yield sequence_of(record, self._writer, chance, captions, _TOKENS[stage.name])
         if chance.random() < 0.25:
             yield text_sequence(self._writer, chance, _TOKENS["finetune"])
@@ -192,6 +207,7 @@ class Trainer:
                 "step": step,
                 "network": self.network.state_dict(),
                 "heads": self._heads.state_dict(),
+                "scene_heads": self._scene_heads.state_dict(),
                 "optimizer": optimizer.state_dict() if step else {},
             },
             part,
@@ -208,6 +224,7 @@ class Trainer:
         state = _read(self._checkpoint)
         self.network.load_state_dict(state["network"])
         self._heads.load_state_dict(state["heads"])
+        self._scene_heads.load_state_dict(state["scene_heads"])
         return int(state["stage"]), int(state["step"])
 
 

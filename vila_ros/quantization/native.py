@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 import vila_ros
+from vila_ros.errors import Unsupported
 from vila_ros.quantization.int4_weight import Int4Weight
 
 SOURCES = ("kernels.c", "team.c", "decode.c")
@@ -31,6 +32,9 @@ FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapp
 
 OVERRIDE = "VILA_INT4_LIBRARY"
 """Environment variable: another library's path, or "off" for none."""
+
+SET_OVERRIDE = "VILA_INT4_KERNELS"
+"""Environment variable: the instruction set to use, see instruction_set(); the best by default."""
 
 KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
@@ -106,18 +110,30 @@ def library() -> ctypes.CDLL | None:
     places = [Path(folder) / "quantization" / LIBRARY for folder in vila_ros.__path__]
     for place in [Path(override)] if override else places:
         if place.is_file():
-            return _declare(ctypes.CDLL(str(place)))
+            found = _declare(ctypes.CDLL(str(place)))
+            wanted = os.environ.get(SET_OVERRIDE)
+            if wanted and found.vila_choose(wanted.encode()):
+                raise Unsupported(
+                    f"{SET_OVERRIDE} is {wanted!r}, which this machine has not; "
+                    f"unset it to use {found.vila_instruction_set().decode()!r}"
+                )
+            return found
     return None
 
 
 def instruction_set() -> str:
-    """Which kernels this machine runs: "avx512", "avx2", "generic"; "" without the library."""
+    """Which kernels this machine runs; "" without the library.
+
+    "avx512_vnni" and "avx2" multiply bytes where a group is a multiple of 128 columns, "avx512" and
+    "generic" floats.
+    """
     found = library()
     return found.vila_instruction_set().decode() if found is not None else ""
 
 
 def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
     found.vila_instruction_set.restype = c_char_p
+    found.vila_choose.argtypes = [c_char_p]
     found.vila_linear.argtypes = [POINTER(Int4Matrix), c_void_p, c_int64, c_void_p, c_int]
     found.vila_dense.argtypes = [POINTER(DenseMatrix), c_void_p, c_int64, c_void_p, c_int]
     found.vila_dequantise.argtypes = [

@@ -57,6 +57,7 @@ typedef struct {
 } DecoderStep;
 
 const char *vila_instruction_set(void);
+int vila_choose(const char *instruction_set);
 int vila_linear(const Int4Matrix *matrix, const float *x, int64_t batch, float *out, int threads);
 int vila_dense(const DenseMatrix *matrix, const float *x, int64_t batch, float *out, int threads);
 int vila_dequantise(const Int4Matrix *matrix, int64_t first, int64_t last, void *out, int64_t kind,
@@ -64,12 +65,13 @@ int vila_dequantise(const Int4Matrix *matrix, int64_t first, int64_t last, void 
 int vila_decode(const DecoderModel *model, const DecoderStep *step, int threads);
 double vila_read(const void *data, int64_t bytes, int threads);
 
-/* Internal: kernels of one instruction set. Activations are laid out by `prepare`: within 128
- * columns, x[8t + i] stands at 16i + t; sums[t] = x[8t] + … + x[8t + 7]. */
+/* Internal: kernels of one instruction set. `prepare` lays out a vector as `int4_rows` reads it, in
+ * vila_prepared(columns) floats at a multiple of 64 bytes. */
 typedef struct {
   const char *name;
-  void (*int4_rows)(const Int4Matrix *, const float *x, const float *sums, int64_t batch,
-                    int64_t first, int64_t last, float *out, int64_t stride);
+  void (*prepare)(const Int4Matrix *, const float *x, float *prepared);
+  void (*int4_rows)(const Int4Matrix *, const float *prepared, int64_t batch, int64_t first,
+                    int64_t last, float *out, int64_t stride);
   void (*dense_rows)(const DenseMatrix *, const float *x, int64_t batch, int64_t first,
                      int64_t last, float *out, int64_t stride);
   void (*dequantise_rows)(const Int4Matrix *, int64_t first, int64_t last, void *out, int64_t kind);
@@ -80,14 +82,14 @@ typedef struct {
 } Kernels;
 
 const Kernels *vila_kernels(void);
-int64_t vila_padded(int64_t columns);
-void vila_prepare(const Int4Matrix *matrix, const float *x, float *prepared, float *sums);
+int64_t vila_prepared(int64_t columns);
 
-/* Work shared by a few threads: all run `work`, meet at barriers, and claim chunks. */
+/* Work shared by a few threads: all run `work`, meet at barriers, and claim chunks of a phase, -1
+ * when none is left. */
 typedef struct Team Team;
 typedef void (*TeamWork)(Team *team, int member, void *argument);
 int vila_team_run(int threads, int64_t phases, TeamWork work, void *argument);
-int64_t vila_team_claim(Team *team, int64_t phase);
+int64_t vila_team_claim(Team *team, int member, int64_t phase, int64_t chunks);
 void vila_team_barrier(Team *team);
 
 #endif

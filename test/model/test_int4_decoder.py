@@ -29,17 +29,25 @@ LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
     "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
 }  # fmt: skip
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
 MODELS = {
+    "dynamic": lambda: LlamaForCausalLM(
+        LlamaConfig(**SIZES, rope_parameters=DYNAMIC, max_position_embeddings=8)
+    ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
     "llama3": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=LLAMA3)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
 }
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[name for name in MODELS if name != "dynamic"])
 def model(request):
+    return int4_model(request.param)
+
+
+def int4_model(name):
     torch.manual_seed(0)
-    model = MODELS[request.param]().eval().requires_grad_(False)
+    model = MODELS[name]().eval().requires_grad_(False)
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear) and ".layers." in name:
             if module.bias is not None:
@@ -84,6 +92,14 @@ def test_its_logits_are_the_modules(model, many, monkeypatch):
     torch.testing.assert_close(mine, expected, atol=2e-5, rtol=2e-5)
 
 
+def test_rotations_that_depend_on_the_length_are_the_modules_too():
+    expected = steps(Decoder, int4_model("dynamic"), 1)
+
+    mine = steps(Int4Decoder, int4_model("dynamic"), 1)
+
+    torch.testing.assert_close(mine, expected, atol=2e-5, rtol=2e-5)
+
+
 def test_an_answer_does_not_depend_on_its_mates(model):
     alone, together = steps(Int4Decoder, model, 1), steps(Int4Decoder, model, 11)
 
@@ -114,3 +130,37 @@ def test_what_the_kernels_do_not_know_is_left_to_the_modules(model, monkeypatch)
     model.config.hidden_act = "silu"
     monkeypatch.setattr(native, "library", lambda: None)
     assert not can_step(model, cache_of(model))
+
+
+@torch.inference_mode()
+def test_it_says_the_most_probable_tokens(model):
+    cache = cache_of(model, slots=11)
+    decoder = Int4Decoder(model, cache)
+
+    step = decoder.decode(tuple((slot, 0) for slot in range(11)), list(range(11)))
+    tokens, best = step.wait()
+
+    assert tokens == step.logits.argmax(dim=-1).tolist()
+    assert torch.equal(best, step.logits.max(dim=-1).values)
+
+
+@torch.inference_mode()
+def test_the_lowest_of_equal_tokens_is_taken_and_an_invalid_logit_is_not_hidden(model):
+    head = model.lm_head.weight.data
+    head[:] = 0.0
+    decoder = Int4Decoder(model, cache_of(model))
+    assert decoder.decode(((0, 0),), [3]).wait()[0] == [0]
+    head[77] = float("nan")
+
+    tokens, best = decoder.decode(((0, 1),), [3]).wait()
+
+    assert tokens == [77]
+    assert best.isnan().all()
+
+
+@torch.inference_mode()
+def test_a_token_that_is_not_in_the_table_is_refused(model):
+    decoder = Int4Decoder(model, cache_of(model))
+    for token in (-1, 90):
+        with pytest.raises(IndexError, match=f"{token}"):
+            decoder.decode(((0, 0),), [token])

@@ -80,6 +80,7 @@ class DecoderModel(ctypes.Structure):
         ("scaling", c_float),
         ("layer", POINTER(DecoderLayer)),
         ("norm", c_void_p),
+        ("embeddings", DenseMatrix),
         ("head", DenseMatrix),
     )
 
@@ -90,11 +91,13 @@ class DecoderStep(ctypes.Structure):
     _fields_ = (
         ("batch", c_int64),
         ("capacity", c_int64),
-        ("hidden", c_void_p),
+        ("tokens", c_void_p),
+        ("best", c_void_p),
         ("cosine", c_void_p),
         ("sine", c_void_p),
-        ("slots", c_void_p),
-        ("positions", c_void_p),
+        ("angles", POINTER(c_int64)),
+        ("slots", POINTER(c_int64)),
+        ("positions", POINTER(c_int64)),
         ("keys", POINTER(c_void_p)),
         ("values", POINTER(c_void_p)),
         ("logits", c_void_p),

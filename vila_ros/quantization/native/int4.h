@@ -40,17 +40,19 @@ typedef struct {
   float epsilon, scaling;
   const DecoderLayer *layer;
   const float *norm;
-  DenseMatrix head;
+  DenseMatrix embeddings, head;
 } DecoderModel;
 
-/* One new token for each of `batch` sequences. hidden [batch][hidden]: embeddings in, scratch
- * afterwards. cosine, sine [batch][head_dim]. keys, values: one pointer a layer, float32
- * [slots][kv_heads][capacity][head_dim]. logits [batch][vocabulary]. */
+/* One new token for each of `batch` sequences. tokens: in, and the most probable next ones
+ * out; best: their logits. cosine, sine [...][head_dim], of which angles says the row of each
+ * sequence. keys, values: one pointer a layer, float32 [slots][kv_heads][capacity][head_dim].
+ * logits [batch][vocabulary]. */
 typedef struct {
   int64_t batch, capacity;
-  float *hidden;
+  int64_t *tokens;
+  float *best;
   const float *cosine, *sine;
-  const int64_t *slots, *positions;
+  const int64_t *angles, *slots, *positions;
   float *const *keys;
   float *const *values;
   float *logits;
@@ -82,14 +84,18 @@ typedef struct {
 } Kernels;
 
 const Kernels *vila_kernels(void);
-int64_t vila_prepared(int64_t columns);
+static inline int64_t vila_padded(int64_t columns) { return (columns + 127) / 128 * 128; }
+static inline int64_t vila_prepared(int64_t columns) { return vila_padded(columns) * 9 / 8; }
+void vila_row(const DenseMatrix *matrix, int64_t row, float *out);
 
-/* Work shared by a few threads: all run `work`, meet at barriers, and claim chunks of a phase, -1
- * when none is left. */
+/* Work shared by a few threads: all run `work`, meet at barriers, and claim stretches [first, last)
+ * of a phase's units until none is left. */
+#define LONGEST 4 /* units claimed at once */
 typedef struct Team Team;
 typedef void (*TeamWork)(Team *team, int member, void *argument);
 int vila_team_run(int threads, int64_t phases, TeamWork work, void *argument);
-int64_t vila_team_claim(Team *team, int member, int64_t phase, int64_t chunks);
+int vila_team_claim(Team *team, int member, int64_t phase, int64_t units, int64_t *first,
+                    int64_t *last);
 void vila_team_barrier(Team *team);
 
 #endif

@@ -39,9 +39,10 @@ static inline float restored_number(const void *data, int64_t kind, int64_t inde
   return ((const float *)data)[index];
 }
 
-static inline int64_t vila_padded(int64_t columns) { return (columns + 127) / 128 * 128; }
-
-int64_t vila_prepared(int64_t columns) { return vila_padded(columns) * 9 / 8; }
+void vila_row(const DenseMatrix *m, int64_t row, float *out) {
+  for (int64_t k = 0; k < m->columns; k++)
+    out[k] = restored_number(m->weight, m->kind, row * m->columns + k);
+}
 
 /* As floats: within 128 columns x[8t + i] stands at 16i + t; behind all of them sums of eight,
  * x[8t] + … + x[8t + 7]. */

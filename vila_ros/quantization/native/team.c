@@ -129,19 +129,22 @@ int vila_team_run(int threads, int64_t phases, TeamWork work, void *argument) {
   return 0;
 }
 
-/* A member's own chunks come first, side by side, so that what a processor fetches ahead is its own;
- * then what is left of the others'. */
-int64_t vila_team_claim(Team *of, int member, int64_t phase, int64_t chunks) {
+/* A member's own part comes first, in stretches that lie side by side, so that what a processor
+ * fetches ahead is its own; then what is left of the others'. */
+int vila_team_claim(Team *of, int member, int64_t phase, int64_t units, int64_t *first,
+                    int64_t *last) {
   for (int i = 0; i < of->members; i++) {
     int owner = (member + i) % of->members;
-    int64_t first = chunks * owner / of->members, end = chunks * (owner + 1) / of->members;
-    atomic_long *claims = &of->claims[owner * of->phases + phase];
-    int64_t next = first + atomic_load_explicit(claims, memory_order_relaxed);
-    if (next >= end) continue;
-    next = first + atomic_fetch_add_explicit(claims, 1, memory_order_relaxed);
-    if (next < end) return next;
+    int64_t begin = units * owner / of->members, end = units * (owner + 1) / of->members;
+    atomic_long *claimed = &of->claims[owner * of->phases + phase];
+    int64_t left = end - begin - atomic_load_explicit(claimed, memory_order_relaxed);
+    if (left <= 0) continue;
+    int64_t wanted = left < 2 * LONGEST ? (left + 1) / 2 : LONGEST;
+    *first = begin + atomic_fetch_add_explicit(claimed, wanted, memory_order_relaxed);
+    *last = *first + wanted < end ? *first + wanted : end;
+    if (*first < end) return 1;
   }
-  return -1;
+  return 0;
 }
 
 void vila_team_barrier(Team *of) {

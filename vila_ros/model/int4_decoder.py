@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decode steps of an int4 language model on the CPU, each one call of the compiled kernels.
 
-Prompts go through the model's own modules; a step is computed from embeddings to logits by
-quantization/native, over the same cache. Its sums are float32; they differ from the modules' in
-their order alone.
+A step is computed from embeddings to logits by quantization/native, over the same cache. Its sums
+are float32; they differ from the modules' in their order alone, since both round activations alike.
+Prompts: see int4_prompt.
 """
 
 from __future__ import annotations
@@ -16,19 +16,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from vila_ros.model.decoder import Decoder, DecodeStep, Rows
-from vila_ros.model.kv_cache import SlotCache
-from vila_ros.quantization import native
+from vila_ros.model.int4_prompt import LINEARS, Int4Prompt
+from vila_ros.model.kv_cache import Decode, Prefill, SlotCache
+from vila_ros.quantization import int4_linear, native
 from vila_ros.quantization.int4_linear import FEW_ROWS, Int4Linear, StoredEmbedding, StoredLinear
 
-LINEARS = {
-    "query": "self_attn.q_proj",
-    "key": "self_attn.k_proj",
-    "value": "self_attn.v_proj",
-    "output": "self_attn.o_proj",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-}
 LANES = 16  # floats of the widest vectors, which heads must be made of
 
 
@@ -67,6 +59,7 @@ class Int4Decoder(Decoder):
             *(self._layer(layer) for layer in language_model.model.layers)
         )
         self._structure = self._model(language_model, cache)
+        self._prompt = Int4Prompt.of(language_model, cache)
         self._capacity = -1
         self._turns: tuple[torch.Tensor, torch.Tensor] | None = None
         self._keys: ctypes.Array[ctypes.c_void_p]
@@ -86,6 +79,19 @@ class Int4Decoder(Decoder):
         for start in range(0, len(rows), FEW_ROWS):
             self._compute(step, start, min(start + FEW_ROWS, len(rows)))
         return step
+
+    def _forward(
+        self, embeddings: torch.Tensor, positions: torch.Tensor, plan: Prefill | Decode
+    ) -> torch.Tensor:
+        if (
+            self._prompt is None
+            or not isinstance(plan, Prefill)
+            or plan.length <= FEW_ROWS
+            or int4_linear.wide_dtype() != torch.bfloat16
+        ):
+            return super()._forward(embeddings, positions, plan)
+        hidden = self._prompt.compute(embeddings[0].float(), positions[0], plan)
+        return self._language_model.model.norm(hidden)[None]
 
     def _compute(self, answer: DecodeStep, start: int, end: int) -> None:
         """Rows [start, end) of a step, whose tokens are those that were given."""

@@ -25,7 +25,7 @@ import vila_ros
 from vila_ros.errors import Unsupported
 from vila_ros.quantization.int4_weight import Int4Weight
 
-SOURCES = ("kernels.c", "team.c", "decode.c")
+SOURCES = ("kernels.c", "team.c", "decode.c", "prompt.c")
 LIBRARY = "libvila_int4.so"
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 """The same as in CMakeLists.txt and setup.py."""
@@ -104,6 +104,25 @@ class DecoderStep(ctypes.Structure):
     )
 
 
+class PromptRows(ctypes.Structure):
+    """PromptRows of native/int4.h."""
+
+    _fields_ = (
+        *(
+            (name, c_int64)
+            for name in ("rows", "size", "mlp", "heads", "kv_heads", "head_dim", "capacity")
+        ),
+        ("epsilon", c_float),
+        *(
+            (name, c_void_p)
+            for name in (
+                "hidden", "added", "projected", "bias", "scale", "weight", "cosine", "sine",
+                "mixed", "normed", "active", "query", "keys", "values",
+            )
+        ),
+    )  # fmt: skip
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The kernels; None where they were not built."""
@@ -143,6 +162,8 @@ def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
         POINTER(Int4Matrix), c_int64, c_int64, c_void_p, c_int64, c_int,
     ]  # fmt: skip
     found.vila_decode.argtypes = [POINTER(DecoderModel), POINTER(DecoderStep), c_int]
+    for name in ("norm", "gate", "turn", "narrow"):
+        getattr(found, f"vila_prompt_{name}").argtypes = [POINTER(PromptRows), c_int]
     found.vila_read.argtypes = [c_void_p, c_int64, c_int]
     found.vila_read.restype = c_double
     return found

@@ -145,15 +145,6 @@ static int alike(const Int4Matrix *a, const Int4Matrix *b) {
   return a->input_scale == b->input_scale && a->group == b->group;
 }
 
-static void rotate(float *head, const float *cosine, const float *sine, int64_t size) {
-  int64_t half = size / 2;
-  for (int64_t i = 0; i < half; i++) {
-    float low = head[i], high = head[i + half];
-    head[i] = low * cosine[i] - high * sine[i];
-    head[i + half] = high * cosine[i + half] + low * sine[i + half];
-  }
-}
-
 static void project(Team *team, int member, Stepping *s, const DecoderLayer *layer, int64_t phase,
                     float *own) {
   const DecoderModel *model = s->model;
@@ -193,10 +184,11 @@ static void attend_head(const Stepping *s, int64_t number, int64_t b, int64_t kv
   float *keys = step->keys[number] + place, *values = step->values[number] + place;
   float *key = s->key + (b * model->kv_heads + kv) * size;
   float *query = s->query + (b * model->heads + kv * shared) * size;
-  rotate(key, cosine, sine, size);
+  vila_kernels()->turn(key, cosine, sine, size);
   memcpy(keys + position * size, key, (size_t)bytes);
   memcpy(values + position * size, s->value + (b * model->kv_heads + kv) * size, (size_t)bytes);
-  for (int64_t q = 0; q < shared; q++) rotate(query + q * size, cosine, sine, size);
+  for (int64_t q = 0; q < shared; q++)
+    vila_kernels()->turn(query + q * size, cosine, sine, size);
   vila_kernels()->attend(query, shared, keys, values, position + 1, size, model->scaling, scores,
                          s->mixed + (b * model->heads + kv * shared) * size);
 }

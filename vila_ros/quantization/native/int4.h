@@ -58,6 +58,18 @@ typedef struct {
   float *logits;
 } DecoderStep;
 
+/* A prompt between its products; what each function reads and writes stands beside it in prompt.c.
+ * Numbers of 16 bits are bfloat16; bias and scale may be NULL. */
+typedef struct {
+  int64_t rows, size, mlp, heads, kv_heads, head_dim, capacity;
+  float epsilon;
+  float *hidden;
+  const uint16_t *added, *projected;
+  const float *bias, *scale, *weight, *cosine, *sine, *mixed;
+  uint16_t *normed, *active;
+  float *query, *keys, *values;
+} PromptRows;
+
 const char *vila_instruction_set(void);
 int vila_choose(const char *instruction_set);
 int vila_linear(const Int4Matrix *matrix, const float *x, int64_t batch, float *out, int threads);
@@ -65,6 +77,10 @@ int vila_dense(const DenseMatrix *matrix, const float *x, int64_t batch, float *
 int vila_dequantise(const Int4Matrix *matrix, int64_t first, int64_t last, void *out, int64_t kind,
                     int threads);
 int vila_decode(const DecoderModel *model, const DecoderStep *step, int threads);
+int vila_prompt_norm(const PromptRows *rows, int threads);
+int vila_prompt_gate(const PromptRows *rows, int threads);
+int vila_prompt_turn(const PromptRows *rows, int threads);
+int vila_prompt_narrow(const PromptRows *rows, int threads);
 double vila_read(const void *data, int64_t bytes, int threads);
 
 /* Internal: kernels of one instruction set. `prepare` lays out a vector as `int4_rows` reads it, in
@@ -81,6 +97,14 @@ typedef struct {
                  int64_t seen, int64_t head_dim, float scaling, float *scores, float *out);
   void (*swiglu)(const float *gate, const float *up, int64_t count, float *out);
   double (*read)(const void *data, int64_t bytes);
+  void (*norm_row)(const float *x, const float *weight, float epsilon, int64_t count,
+                   uint16_t *out);
+  void (*add_row)(const uint16_t *x, const float *bias, int64_t count, float *out);
+  void (*gate_row)(const uint16_t *gate, const uint16_t *up, const float *scale, int64_t count,
+                   uint16_t *out);
+  void (*narrow_row)(const float *x, const float *scale, int64_t count, uint16_t *out);
+  void (*widen_row)(const uint16_t *x, const float *bias, int64_t count, float *out);
+  void (*turn)(float *head, const float *cosine, const float *sine, int64_t size);
 } Kernels;
 
 const Kernels *vila_kernels(void);

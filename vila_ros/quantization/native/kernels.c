@@ -1,7 +1,7 @@
 /* Copyright 2026 The vila_ros authors
  * SPDX-License-Identifier: Apache-2.0
  *
- * The kernels of rows.inc for AVX-512, for AVX2 and for any machine; the best that this machine has
+ * The kernels of the .inc files for AVX-512, for AVX2 and for any machine; the best that this machine has
  * is chosen when it is first asked for.
  */
 #include <math.h>
@@ -16,7 +16,8 @@ static inline float bf16_number(uint16_t bits) {
 
 static inline uint16_t to_bf16(float number) {
   union { float f; uint32_t i; } value = {.f = number};
-  return (uint16_t)((value.i + 0x7fff + ((value.i >> 16) & 1)) >> 16);
+  uint32_t rounded = (value.i + 0x7fff + ((value.i >> 16) & 1)) >> 16;
+  return (uint16_t)(number != number ? 0x7fc0 : rounded); /* rounding could hide an invalid one */
 }
 
 static inline float f16_number(uint16_t bits) {
@@ -118,6 +119,7 @@ static inline Float4 nibble4(Word4 words, int shift) {
 #define NIBBLE_5(w) nibble4(w, 20)
 #define NIBBLE_6(w) nibble4(w, 24)
 #define NIBBLE_7(w) nibble4(w, 28)
+#include "prompt.inc"
 #include "rows.inc"
 #include "undefine.inc"
 
@@ -191,6 +193,7 @@ TARGET static inline __m256i plane_avx2(__m256i low_0, __m256i high_0, __m256i l
 #define NIBBLE_6(w) NIBBLE_AVX2(w, 24)
 #define NIBBLE_7(w) _mm256_cvtepi32_ps(_mm256_srli_epi32(w, 28))
 #include "integer.inc"
+#include "prompt.inc"
 #include "rows.inc"
 #include "undefine.inc"
 
@@ -282,6 +285,7 @@ TARGET static void restore_avx512(const Int4Matrix *m, int64_t first, int64_t la
   }
 }
 #define RESTORE restore_avx512
+#include "prompt.inc"
 #include "rows.inc"
 
 /* The same with products of bytes. */
@@ -322,6 +326,7 @@ TARGET static void int4_rows_avx512_vnni(const Int4Matrix *m, const float *prepa
 static const Kernels kernels_avx512_vnni = {
     "avx512_vnni",  prepare_avx512_vnni, int4_rows_avx512_vnni, dense_rows_avx512,
     restore_avx512, attend_avx512,       swiglu_avx512,         read_avx512,
+    PROMPT_KERNELS,
 };
 #include "undefine.inc"
 #endif

@@ -40,6 +40,16 @@ MODELS = {
 }
 
 
+@pytest.fixture(params=["avx512_vnni", "avx2", "generic"])
+def kernels(request):
+    """Each set of kernels that this machine has."""
+    library = native.library()
+    if library.vila_choose(request.param.encode()):
+        pytest.skip(f"no {request.param} here")
+    yield
+    library.vila_choose(None)
+
+
 @pytest.fixture(params=[name for name in MODELS if name != "dynamic"])
 def model(request):
     return int4_model(request.param)
@@ -164,3 +174,66 @@ def test_a_token_that_is_not_in_the_table_is_refused(model):
     for token in (-1, 90):
         with pytest.raises(IndexError, match=f"{token}"):
             decoder.decode(((0, 0),), [token])
+
+
+@torch.inference_mode()
+def prompts(kind, model, lengths, branches=()):
+    """Logits behind each chunk of a prompt in the second slot, and of branches; what is stored."""
+    cache = cache_of(model, slots=2)
+    decoder = kind(model, cache)
+    embeddings = model.get_input_embeddings()(torch.arange(sum(lengths)) * 7 % 90)
+    logits, start = [], 0
+    for length in lengths:
+        rows = embeddings[start : start + length]
+        logits.append(decoder.prefill(1, start, rows, last=True))
+        start += length
+    logits += decoder.branch(1, start, list(branches)) if branches else []
+    stored = [part[1, :, :start] for layer in cache.layers for part in (layer.keys, layer.values)]
+    decoder.close()
+    return torch.cat([part.reshape(-1, 90) for part in logits]), torch.stack(stored)
+
+
+@pytest.mark.parametrize("lengths", [(9,), (61,), (40, 23), (12, 4, 70), (600,)])
+def test_a_prompt_is_the_modules(model, lengths, kernels, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    expected = prompts(Decoder, model, lengths)
+
+    mine = prompts(Int4Decoder, model, lengths)
+
+    for ours, theirs in zip(mine, expected, strict=True):
+        # Both round to bfloat16 between the products, of sums in another order.
+        assert (ours - theirs).norm() < 5e-3 * theirs.norm()
+
+
+def test_branches_see_what_the_modules_let_them_see(model, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    branches = [(1, 2, 3, 4), (5, 6), (7, 8, 9, 10, 11)]
+    expected, _ = prompts(Decoder, model, (20,), branches)
+
+    mine, _ = prompts(Int4Decoder, model, (20,), branches)
+
+    assert (mine - expected).norm() < 5e-3 * expected.norm()
+
+
+def test_scaled_inputs_and_a_bias_behind_the_attention_are_the_modules_too(model, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    for layer in model.model.layers:
+        for place in ("self_attn.o_proj", "mlp.down_proj"):
+            linear = layer.get_submodule(place)
+            linear.input_scale = torch.rand(linear.in_features) + 0.5
+        layer.self_attn.o_proj.bias = torch.randn(128)
+    expected, _ = prompts(Decoder, model, (30,))
+
+    mine, _ = prompts(Int4Decoder, model, (30,))
+
+    assert (mine - expected).norm() < 5e-3 * expected.norm()
+
+
+def test_what_the_prompt_s_kernels_do_not_know_is_left_to_the_modules(model, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    model.model.layers[1].mlp.up_proj.input_scale = torch.rand(128) + 0.5
+    expected, _ = prompts(Decoder, model, (30,))
+
+    mine, _ = prompts(Int4Decoder, model, (30,))
+
+    assert torch.equal(mine, expected)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from vila_ros.model.kv_cache import Prefill, SlotCache
+from vila_ros.model.kv_cache import Prefill, SlotCache, SlotLayer
 from vila_ros.quantization import native
 from vila_ros.quantization.int4_linear import Int4Linear, multiply_into
 
@@ -91,6 +91,7 @@ class Int4Prompt:
             "kv_heads": cache.kv_heads,
             "head_dim": cache.head_dim,
             "epsilon": config.rms_norm_eps,
+            "scaling": cache.head_dim**-0.5,
         }
 
     @classmethod
@@ -129,12 +130,7 @@ class Int4Prompt:
                 query=query, keys=stored.keys[plan.slot, :, plan.start :],
                 values=stored.values[plan.slot, :, plan.start :],
             )  # fmt: skip
-            mixed = plan.attend(
-                query.transpose(0, 1)[None], stored.keys, stored.values, head_dim**-0.5
-            )
-            mixed = mixed[0].transpose(0, 1).contiguous()
-            scale = layer.output.input_scale
-            self._run("narrow", rows, mixed=mixed, scale=scale, active=narrowed)
+            self._attend(plan, query, stored, layer.output.input_scale, narrowed)
             multiply_into([layer.output], narrowed, added)
             self._norm(hidden, added, layer.output, layer.post_norm, normed)
             multiply_into(layer.gate, normed, both)
@@ -144,6 +140,26 @@ class Int4Prompt:
             before = layer.down
         self._norm(hidden, added, before, None, None)
         return hidden
+
+    def _attend(
+        self,
+        plan: Prefill,
+        query: torch.Tensor,
+        stored: SlotLayer,
+        scale: torch.Tensor | None,
+        out: torch.Tensor,
+    ) -> None:
+        """Attention of query [rows, heads, head_dim], as bfloat16 [rows, heads * head_dim]."""
+        if plan.mask is None:
+            self._run(
+                "attend", len(query), start=plan.start, query=query, scale=scale, active=out,
+                keys=stored.keys[plan.slot], values=stored.values[plan.slot],
+            )  # fmt: skip
+            return
+        scaling = self._sizes["scaling"]
+        mixed = plan.attend(query.transpose(0, 1)[None], stored.keys, stored.values, scaling)
+        mixed = mixed[0].transpose(0, 1).contiguous()
+        self._run("narrow", len(query), mixed=mixed, scale=scale, active=out)
 
     def _norm(
         self,
@@ -159,9 +175,11 @@ class Int4Prompt:
             bias=None if linear is None else linear.bias, weight=weight, normed=normed,
         )  # fmt: skip
 
-    def _run(self, name: str, rows: int, **tensors: torch.Tensor | None) -> None:
+    def _run(self, name: str, rows: int, start: int = 0, **tensors: torch.Tensor | None) -> None:
         """One of the kernels' passes; the tensors by their names in PromptRows."""
         given = {key: None if t is None else t.data_ptr() for key, t in tensors.items()}
-        step = native.PromptRows(rows=rows, capacity=self._cache.capacity, **self._sizes, **given)
+        step = native.PromptRows(
+            rows=rows, start=start, capacity=self._cache.capacity, **self._sizes, **given
+        )
         run = getattr(self._kernels, f"vila_prompt_{name}")
         native.check(run(ctypes.byref(step), native.threads()))

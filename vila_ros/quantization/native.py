@@ -110,9 +110,12 @@ class PromptRows(ctypes.Structure):
     _fields_ = (
         *(
             (name, c_int64)
-            for name in ("rows", "size", "mlp", "heads", "kv_heads", "head_dim", "capacity")
+            for name in (
+                "rows", "start", "size", "mlp", "heads", "kv_heads", "head_dim", "capacity",
+            )
         ),
         ("epsilon", c_float),
+        ("scaling", c_float),
         *(
             (name, c_void_p)
             for name in (
@@ -162,7 +165,7 @@ def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
         POINTER(Int4Matrix), c_int64, c_int64, c_void_p, c_int64, c_int,
     ]  # fmt: skip
     found.vila_decode.argtypes = [POINTER(DecoderModel), POINTER(DecoderStep), c_int]
-    for name in ("norm", "gate", "turn", "narrow"):
+    for name in ("norm", "gate", "turn", "attend", "narrow"):
         getattr(found, f"vila_prompt_{name}").argtypes = [POINTER(PromptRows), c_int]
     found.vila_read.argtypes = [c_void_p, c_int64, c_int]
     found.vila_read.restype = c_double

@@ -48,13 +48,12 @@ static void prepare_all(const Int4Matrix *m, const float *x, int64_t batch, floa
     vila_kernels()->prepare(m, x + b * m->columns, prepared + b * vila_prepared(m->columns));
 }
 
-/* Floats at a multiple of 64 bytes, which the prepared vectors need. */
-static float *floats(int64_t count) {
+float *vila_floats(int64_t count) {
   return aligned_alloc(64, (size_t)(count + 15) / 16 * 64);
 }
 
 int vila_linear(const Int4Matrix *matrix, const float *x, int64_t batch, float *out, int threads) {
-  float *prepared = floats(batch * vila_prepared(matrix->columns));
+  float *prepared = vila_floats(batch * vila_prepared(matrix->columns));
   if (!prepared) return -1;
   prepare_all(matrix, x, batch, prepared);
   Product product = {.matrix = matrix, .prepared = prepared, .batch = batch, .out = out};
@@ -297,7 +296,7 @@ int vila_decode(const DecoderModel *model, const DecoderStep *step, int threads)
   if (threads < 1) threads = 1;
   int64_t shared = batch * (model->hidden + 2 * queries + 2 * keys + model->mlp);
   shared = (shared + 15) / 16 * 16;
-  float *memory = floats(shared + scratch * threads);
+  float *memory = vila_floats(shared + scratch * threads);
   if (!memory) return -1;
   Stepping stepping = {.model = model, .step = step, .scratch = scratch, .hidden = memory};
   stepping.query = stepping.hidden + batch * model->hidden;

@@ -61,8 +61,8 @@ typedef struct {
 /* A prompt between its products; what each function reads and writes stands beside it in prompt.c.
  * Numbers of 16 bits are bfloat16; bias and scale may be NULL. */
 typedef struct {
-  int64_t rows, size, mlp, heads, kv_heads, head_dim, capacity;
-  float epsilon;
+  int64_t rows, start, size, mlp, heads, kv_heads, head_dim, capacity;
+  float epsilon, scaling;
   float *hidden;
   const uint16_t *added, *projected;
   const float *bias, *scale, *weight, *cosine, *sine, *mixed;
@@ -80,6 +80,7 @@ int vila_decode(const DecoderModel *model, const DecoderStep *step, int threads)
 int vila_prompt_norm(const PromptRows *rows, int threads);
 int vila_prompt_gate(const PromptRows *rows, int threads);
 int vila_prompt_turn(const PromptRows *rows, int threads);
+int vila_prompt_attend(const PromptRows *rows, int threads);
 int vila_prompt_narrow(const PromptRows *rows, int threads);
 double vila_read(const void *data, int64_t bytes, int threads);
 
@@ -105,11 +106,16 @@ typedef struct {
   void (*narrow_row)(const float *x, const float *scale, int64_t count, uint16_t *out);
   void (*widen_row)(const uint16_t *x, const float *bias, int64_t count, float *out);
   void (*turn)(float *head, const float *cosine, const float *sine, int64_t size);
+  void (*attend_six)(const float *const queries[6], const float *keys, int64_t stride,
+                     const float *values, int64_t seen, int64_t total, int64_t head_dim, float scaling,
+                     float *scores, float *out);
 } Kernels;
 
 const Kernels *vila_kernels(void);
 static inline int64_t vila_padded(int64_t columns) { return (columns + 127) / 128 * 128; }
 static inline int64_t vila_prepared(int64_t columns) { return vila_padded(columns) * 9 / 8; }
+/* Floats at a multiple of 64 bytes, to be freed; NULL without memory. */
+float *vila_floats(int64_t count);
 void vila_row(const DenseMatrix *matrix, int64_t row, float *out);
 
 /* Work shared by a few threads: all run `work`, meet at barriers, and claim stretches [first, last)

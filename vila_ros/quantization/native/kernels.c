@@ -120,6 +120,7 @@ static inline Float4 nibble4(Word4 words, int shift) {
 #define NIBBLE_6(w) nibble4(w, 24)
 #define NIBBLE_7(w) nibble4(w, 28)
 #include "prompt.inc"
+#include "attention.inc"
 #include "rows.inc"
 #include "undefine.inc"
 
@@ -194,6 +195,7 @@ TARGET static inline __m256i plane_avx2(__m256i low_0, __m256i high_0, __m256i l
 #define NIBBLE_7(w) _mm256_cvtepi32_ps(_mm256_srli_epi32(w, 28))
 #include "integer.inc"
 #include "prompt.inc"
+#include "attention.inc"
 #include "rows.inc"
 #include "undefine.inc"
 
@@ -286,6 +288,7 @@ TARGET static void restore_avx512(const Int4Matrix *m, int64_t first, int64_t la
 }
 #define RESTORE restore_avx512
 #include "prompt.inc"
+#include "attention.inc"
 #include "rows.inc"
 
 /* The same with products of bytes. */

@@ -4,7 +4,7 @@
  * The work between a prompt's products, each piece shared by the team over rows: what a framework
  * does in a dozen passes over float32, most of them through memory.
  */
-#include <string.h>
+#include <stdlib.h>
 
 #include "int4.h"
 
@@ -74,4 +74,65 @@ static void narrow(const PromptRows *p, int64_t row) {
 /* active = mixed * scale. */
 int vila_prompt_narrow(const PromptRows *rows, int threads) {
   return pass_over(rows, narrow, threads);
+}
+
+typedef struct {
+  const PromptRows *rows;
+  int64_t seen, stride, scratch;
+  float *keys; /* [kv_heads][head_dim][stride], turned over */
+  float *own;  /* scratch of each member */
+} Attention;
+
+#define SIDE 16
+
+static void turn_over(const float *keys, int64_t seen, int64_t size, int64_t stride, float *out) {
+  for (int64_t p = 0; p < seen; p += SIDE)
+    for (int64_t d = 0; d < size; d++)
+      for (int64_t i = p; i < p + SIDE && i < seen; i++) out[d * stride + i] = keys[i * size + d];
+  for (int64_t d = 0; d < size; d++)
+    for (int64_t i = seen; i < stride; i++) out[d * stride + i] = 0.0f;
+}
+
+static void attend_work(Team *team, int member, void *argument) {
+  const Attention *a = argument;
+  const PromptRows *p = a->rows;
+  int64_t size = p->head_dim, sixes = (p->rows + 5) / 6, shared = p->heads / p->kv_heads;
+  for (int64_t first, last; vila_team_claim(team, member, 0, p->kv_heads, &first, &last);)
+    for (int64_t kv = first; kv < last; kv++)
+      turn_over(p->keys + kv * p->capacity * size, a->seen, size, a->stride,
+                a->keys + kv * size * a->stride);
+  vila_team_barrier(team);
+  float *scores = a->own + member * a->scratch, *out = scores + 6 * a->stride;
+  /* Heads after one another, as several share their keys. */
+  for (int64_t first, last; vila_team_claim(team, member, 1, p->heads * sixes, &first, &last);) {
+    for (int64_t unit = first; unit < last; unit++) {
+      int64_t head = unit / sixes, row = unit % sixes * 6, kv = head / shared;
+      const float *queries[6];
+      for (int64_t i = 0; i < 6; i++)
+        queries[i] = p->query + ((row + i < p->rows ? row + i : row) * p->heads + head) * size;
+      vila_kernels()->attend_six(queries, a->keys + kv * size * a->stride, a->stride,
+                                 p->values + kv * p->capacity * size, p->start + row + 1, a->seen,
+                                 size, p->scaling, scores, out);
+      for (int64_t i = 0; i < 6 && row + i < p->rows; i++)
+        vila_kernels()->narrow_row(out + i * size, p->scale ? p->scale + head * size : NULL, size,
+                                   p->active + ((row + i) * p->heads + head) * size);
+    }
+  }
+}
+
+/* active = causal attention of query * scale, over all keys and values [kv_heads][capacity][head_dim]
+ * from position 0 on; the first query stands at `start`. */
+int vila_prompt_attend(const PromptRows *rows, int threads) {
+  if (threads > 64) threads = 64;
+  if (threads < 1) threads = 1;
+  Attention a = {.rows = rows, .seen = rows->start + rows->rows};
+  a.stride = (a.seen + 63) / 64 * 64;
+  a.scratch = 6 * (a.stride + (rows->head_dim + 15) / 16 * 16);
+  int64_t count = rows->kv_heads * rows->head_dim * a.stride;
+  a.keys = vila_floats(count + a.scratch * threads);
+  if (!a.keys) return -1;
+  a.own = a.keys + count;
+  int status = vila_team_run(threads, 2, attend_work, &a);
+  free(a.keys);
+  return status;
 }

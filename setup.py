@@ -27,7 +27,7 @@ class BuildWithKernels(build_py):
         super().run()
         quantization = Path(self.build_lib) / "vila_ros" / "quantization"
         native = here / "vila_ros" / "quantization" / "native"
-        sources = [str(native / name) for name in ("kernels.c", "team.c", "decode.c")]
+        sources = [str(native / name) for name in ("kernels.c", "team.c", "decode.c", "prompt.c")]
         flags = ["-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread"]
         flags += ["-fno-math-errno", "-fno-trapping-math"]
         target = str(quantization / "libvila_int4.so")

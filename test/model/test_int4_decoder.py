@@ -29,17 +29,35 @@ LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
     "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
 }  # fmt: skip
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
 MODELS = {
+    "dynamic": lambda: LlamaForCausalLM(
+        LlamaConfig(**SIZES, rope_parameters=DYNAMIC, max_position_embeddings=8)
+    ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
     "llama3": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=LLAMA3)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
 }
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=["avx512_vnni", "avx2", "generic"])
+def kernels(request):
+    """Each set of kernels that this machine has."""
+    library = native.library()
+    if library.vila_choose(request.param.encode()):
+        pytest.skip(f"no {request.param} here")
+    yield
+    library.vila_choose(None)
+
+
+@pytest.fixture(params=[name for name in MODELS if name != "dynamic"])
 def model(request):
+    return int4_model(request.param)
+
+
+def int4_model(name):
     torch.manual_seed(0)
-    model = MODELS[request.param]().eval().requires_grad_(False)
+    model = MODELS[name]().eval().requires_grad_(False)
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear) and ".layers." in name:
             if module.bias is not None:
@@ -84,6 +102,14 @@ def test_its_logits_are_the_modules(model, many, monkeypatch):
     torch.testing.assert_close(mine, expected, atol=2e-5, rtol=2e-5)
 
 
+def test_rotations_that_depend_on_the_length_are_the_modules_too():
+    expected = steps(Decoder, int4_model("dynamic"), 1)
+
+    mine = steps(Int4Decoder, int4_model("dynamic"), 1)
+
+    torch.testing.assert_close(mine, expected, atol=2e-5, rtol=2e-5)
+
+
 def test_an_answer_does_not_depend_on_its_mates(model):
     alone, together = steps(Int4Decoder, model, 1), steps(Int4Decoder, model, 11)
 
@@ -114,3 +140,100 @@ def test_what_the_kernels_do_not_know_is_left_to_the_modules(model, monkeypatch)
     model.config.hidden_act = "silu"
     monkeypatch.setattr(native, "library", lambda: None)
     assert not can_step(model, cache_of(model))
+
+
+@torch.inference_mode()
+def test_it_says_the_most_probable_tokens(model):
+    cache = cache_of(model, slots=11)
+    decoder = Int4Decoder(model, cache)
+
+    step = decoder.decode(tuple((slot, 0) for slot in range(11)), list(range(11)))
+    tokens, best = step.wait()
+
+    assert tokens == step.logits.argmax(dim=-1).tolist()
+    assert torch.equal(best, step.logits.max(dim=-1).values)
+
+
+@torch.inference_mode()
+def test_the_lowest_of_equal_tokens_is_taken_and_an_invalid_logit_is_not_hidden(model):
+    head = model.lm_head.weight.data
+    head[:] = 0.0
+    decoder = Int4Decoder(model, cache_of(model))
+    assert decoder.decode(((0, 0),), [3]).wait()[0] == [0]
+    head[77] = float("nan")
+
+    tokens, best = decoder.decode(((0, 1),), [3]).wait()
+
+    assert tokens == [77]
+    assert best.isnan().all()
+
+
+@torch.inference_mode()
+def test_a_token_that_is_not_in_the_table_is_refused(model):
+    decoder = Int4Decoder(model, cache_of(model))
+    for token in (-1, 90):
+        with pytest.raises(IndexError, match=f"{token}"):
+            decoder.decode(((0, 0),), [token])
+
+
+@torch.inference_mode()
+def prompts(kind, model, lengths, branches=()):
+    """Logits behind each chunk of a prompt in the second slot, and of branches; what is stored."""
+    cache = cache_of(model, slots=2)
+    decoder = kind(model, cache)
+    embeddings = model.get_input_embeddings()(torch.arange(sum(lengths)) * 7 % 90)
+    logits, start = [], 0
+    for length in lengths:
+        rows = embeddings[start : start + length]
+        logits.append(decoder.prefill(1, start, rows, last=True))
+        start += length
+    logits += decoder.branch(1, start, list(branches)) if branches else []
+    stored = [part[1, :, :start] for layer in cache.layers for part in (layer.keys, layer.values)]
+    decoder.close()
+    return torch.cat([part.reshape(-1, 90) for part in logits]), torch.stack(stored)
+
+
+@pytest.mark.parametrize("lengths", [(9,), (61,), (40, 23), (12, 4, 70), (600,)])
+def test_a_prompt_is_the_modules(model, lengths, kernels, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    expected = prompts(Decoder, model, lengths)
+
+    mine = prompts(Int4Decoder, model, lengths)
+
+    for ours, theirs in zip(mine, expected, strict=True):
+        # Both round to bfloat16 between the products, of sums in another order.
+        assert (ours - theirs).norm() < 5e-3 * theirs.norm()
+
+
+def test_branches_see_what_the_modules_let_them_see(model, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    branches = [(1, 2, 3, 4), (5, 6), (7, 8, 9, 10, 11)]
+    expected, _ = prompts(Decoder, model, (20,), branches)
+
+    mine, _ = prompts(Int4Decoder, model, (20,), branches)
+
+    assert (mine - expected).norm() < 5e-3 * expected.norm()
+
+
+def test_scaled_inputs_and_a_bias_behind_the_attention_are_the_modules_too(model, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    for layer in model.model.layers:
+        for place in ("self_attn.o_proj", "mlp.down_proj"):
+            linear = layer.get_submodule(place)
+            linear.input_scale = torch.rand(linear.in_features) + 0.5
+        layer.self_attn.o_proj.bias = torch.randn(128)
+    expected, _ = prompts(Decoder, model, (30,))
+
+    mine, _ = prompts(Int4Decoder, model, (30,))
+
+    assert (mine - expected).norm() < 5e-3 * expected.norm()
+
+
+def test_what_the_prompt_s_kernels_do_not_know_is_left_to_the_modules(model, monkeypatch):
+    monkeypatch.setattr(int4_linear, "wide_dtype", lambda: torch.bfloat16)
+    model.model.layers[1].mlp.up_proj.input_scale = torch.rand(128) + 0.5
+    expected, _ = prompts(Decoder, model, (30,))
+
+    mine, _ = prompts(Int4Decoder, model, (30,))
+
+    assert torch.equal(mine, expected)

@@ -22,15 +22,19 @@ from pathlib import Path
 import torch
 
 import vila_ros
+from vila_ros.errors import Unsupported
 from vila_ros.quantization.int4_weight import Int4Weight
 
-SOURCES = ("kernels.c", "team.c", "decode.c")
+SOURCES = ("kernels.c", "team.c", "decode.c", "prompt.c")
 LIBRARY = "libvila_int4.so"
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 """The same as in CMakeLists.txt and setup.py."""
 
 OVERRIDE = "VILA_INT4_LIBRARY"
 """Environment variable: another library's path, or "off" for none."""
+
+SET_OVERRIDE = "VILA_INT4_KERNELS"
+"""Environment variable: the instruction set to use, see instruction_set(); the best by default."""
 
 KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
@@ -76,6 +80,7 @@ class DecoderModel(ctypes.Structure):
         ("scaling", c_float),
         ("layer", POINTER(DecoderLayer)),
         ("norm", c_void_p),
+        ("embeddings", DenseMatrix),
         ("head", DenseMatrix),
     )
 
@@ -86,15 +91,39 @@ class DecoderStep(ctypes.Structure):
     _fields_ = (
         ("batch", c_int64),
         ("capacity", c_int64),
-        ("hidden", c_void_p),
+        ("tokens", c_void_p),
+        ("best", c_void_p),
         ("cosine", c_void_p),
         ("sine", c_void_p),
-        ("slots", c_void_p),
-        ("positions", c_void_p),
+        ("angles", POINTER(c_int64)),
+        ("slots", POINTER(c_int64)),
+        ("positions", POINTER(c_int64)),
         ("keys", POINTER(c_void_p)),
         ("values", POINTER(c_void_p)),
         ("logits", c_void_p),
     )
+
+
+class PromptRows(ctypes.Structure):
+    """PromptRows of native/int4.h."""
+
+    _fields_ = (
+        *(
+            (name, c_int64)
+            for name in (
+                "rows", "start", "size", "mlp", "heads", "kv_heads", "head_dim", "capacity",
+            )
+        ),
+        ("epsilon", c_float),
+        ("scaling", c_float),
+        *(
+            (name, c_void_p)
+            for name in (
+                "hidden", "added", "projected", "bias", "scale", "weight", "cosine", "sine",
+                "mixed", "normed", "active", "query", "keys", "values",
+            )
+        ),
+    )  # fmt: skip
 
 
 @cache
@@ -106,24 +135,38 @@ def library() -> ctypes.CDLL | None:
     places = [Path(folder) / "quantization" / LIBRARY for folder in vila_ros.__path__]
     for place in [Path(override)] if override else places:
         if place.is_file():
-            return _declare(ctypes.CDLL(str(place)))
+            found = _declare(ctypes.CDLL(str(place)))
+            wanted = os.environ.get(SET_OVERRIDE)
+            if wanted and found.vila_choose(wanted.encode()):
+                raise Unsupported(
+                    f"{SET_OVERRIDE} is {wanted!r}, which this machine has not; "
+                    f"unset it to use {found.vila_instruction_set().decode()!r}"
+                )
+            return found
     return None
 
 
 def instruction_set() -> str:
-    """Which kernels this machine runs: "avx512", "avx2", "generic"; "" without the library."""
+    """Which kernels this machine runs; "" without the library.
+
+    "avx512_vnni" and "avx2" multiply bytes where a group is a multiple of 128 columns, "avx512" and
+    "generic" floats.
+    """
     found = library()
     return found.vila_instruction_set().decode() if found is not None else ""
 
 
 def _declare(found: ctypes.CDLL) -> ctypes.CDLL:
     found.vila_instruction_set.restype = c_char_p
+    found.vila_choose.argtypes = [c_char_p]
     found.vila_linear.argtypes = [POINTER(Int4Matrix), c_void_p, c_int64, c_void_p, c_int]
     found.vila_dense.argtypes = [POINTER(DenseMatrix), c_void_p, c_int64, c_void_p, c_int]
     found.vila_dequantise.argtypes = [
         POINTER(Int4Matrix), c_int64, c_int64, c_void_p, c_int64, c_int,
     ]  # fmt: skip
     found.vila_decode.argtypes = [POINTER(DecoderModel), POINTER(DecoderStep), c_int]
+    for name in ("norm", "gate", "turn", "attend", "narrow"):
+        getattr(found, f"vila_prompt_{name}").argtypes = [POINTER(PromptRows), c_int]
     found.vila_read.argtypes = [c_void_p, c_int64, c_int]
     found.vila_read.restype = c_double
     return found

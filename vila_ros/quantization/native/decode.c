@@ -11,13 +11,16 @@
 
 #include "int4.h"
 
-#define CHUNK 32 /* rows claimed at once: some microseconds of reading */
+#define UNIT 32                   /* rows */
+#define STRETCH (UNIT * LONGEST) /* rows claimed at once, at most: some microseconds of reading */
 
-static int64_t chunks(int64_t rows) { return (rows + CHUNK - 1) / CHUNK; }
-
-static int64_t chunk_end(int64_t chunk, int64_t rows) {
-  int64_t end = (chunk + 1) * CHUNK;
-  return end < rows ? end : rows;
+/* Rows [first, last) of a product, as vila_team_claim gives out units. */
+static int claim_rows(Team *team, int member, int64_t phase, int64_t rows, int64_t *first,
+                      int64_t *last) {
+  if (!vila_team_claim(team, member, phase, (rows + UNIT - 1) / UNIT, first, last)) return 0;
+  *first *= UNIT;
+  *last = *last * UNIT < rows ? *last * UNIT : rows;
+  return 1;
 }
 
 /* Single products */
@@ -26,7 +29,7 @@ typedef struct {
   const Int4Matrix *matrix;
   const DenseMatrix *dense;
   const float *x;
-  float *prepared, *sums;
+  float *prepared;
   int64_t batch, first, last, kind;
   float *out;
   char *bytes;
@@ -34,22 +37,26 @@ typedef struct {
 
 static void int4_work(Team *team, int member, void *argument) {
   Product *p = argument;
-  (void)member;
   int64_t rows = p->matrix->rows;
-  for (int64_t c; (c = vila_team_claim(team, 0)) < chunks(rows);)
-    vila_kernels()->int4_rows(p->matrix, p->prepared, p->sums, p->batch, c * CHUNK,
-                              chunk_end(c, rows), p->out, rows);
+  for (int64_t first, last; claim_rows(team, member, 0, rows, &first, &last);)
+    vila_kernels()->int4_rows(p->matrix, p->prepared, p->batch, first, last, p->out, rows);
+}
+
+/* Prepared vectors of `batch` rows [batch][columns]. */
+static void prepare_all(const Int4Matrix *m, const float *x, int64_t batch, float *prepared) {
+  for (int64_t b = 0; b < batch; b++)
+    vila_kernels()->prepare(m, x + b * m->columns, prepared + b * vila_prepared(m->columns));
+}
+
+float *vila_floats(int64_t count) {
+  return aligned_alloc(64, (size_t)(count + 15) / 16 * 64);
 }
 
 int vila_linear(const Int4Matrix *matrix, const float *x, int64_t batch, float *out, int threads) {
-  int64_t padded = vila_padded(matrix->columns);
-  float *prepared = malloc((size_t)(batch * padded) * 9 / 8 * sizeof *prepared);
+  float *prepared = vila_floats(batch * vila_prepared(matrix->columns));
   if (!prepared) return -1;
-  float *sums = prepared + batch * padded;
-  for (int64_t b = 0; b < batch; b++)
-    vila_prepare(matrix, x + b * matrix->columns, prepared + b * padded, sums + b * padded / 8);
-  Product product = {.matrix = matrix, .prepared = prepared, .sums = sums, .batch = batch,
-                     .out = out};
+  prepare_all(matrix, x, batch, prepared);
+  Product product = {.matrix = matrix, .prepared = prepared, .batch = batch, .out = out};
   int status = vila_team_run(threads, 1, int4_work, &product);
   free(prepared);
   return status;
@@ -57,11 +64,9 @@ int vila_linear(const Int4Matrix *matrix, const float *x, int64_t batch, float *
 
 static void dense_work(Team *team, int member, void *argument) {
   Product *p = argument;
-  (void)member;
   int64_t rows = p->dense->rows;
-  for (int64_t c; (c = vila_team_claim(team, 0)) < chunks(rows);)
-    vila_kernels()->dense_rows(p->dense, p->x, p->batch, c * CHUNK, chunk_end(c, rows), p->out,
-                               rows);
+  for (int64_t first, last; claim_rows(team, member, 0, rows, &first, &last);)
+    vila_kernels()->dense_rows(p->dense, p->x, p->batch, first, last, p->out, rows);
 }
 
 int vila_dense(const DenseMatrix *matrix, const float *x, int64_t batch, float *out, int threads) {
@@ -71,12 +76,10 @@ int vila_dense(const DenseMatrix *matrix, const float *x, int64_t batch, float *
 
 static void dequantise_work(Team *team, int member, void *argument) {
   Product *p = argument;
-  (void)member;
   int64_t rows = p->last - p->first, size = p->kind == KIND_F32 ? 4 : 2;
-  for (int64_t c; (c = vila_team_claim(team, 0)) < chunks(rows);)
-    vila_kernels()->dequantise_rows(p->matrix, p->first + c * CHUNK,
-                                    p->first + chunk_end(c, rows),
-                                    p->bytes + c * CHUNK * p->matrix->columns * size, p->kind);
+  for (int64_t first, last; claim_rows(team, member, 0, rows, &first, &last);)
+    vila_kernels()->dequantise_rows(p->matrix, p->first + first, p->first + last,
+                                    p->bytes + first * p->matrix->columns * size, p->kind);
 }
 
 int vila_dequantise(const Int4Matrix *matrix, int64_t first, int64_t last, void *out, int64_t kind,
@@ -91,18 +94,18 @@ typedef struct {
   double sums[64];
 } Reading;
 
-#define READ_CHUNK (1 << 20)
+#define READ_UNIT (1 << 18)
 
 static void read_work(Team *team, int member, void *argument) {
   Reading *r = argument;
-  for (int64_t c; (c = vila_team_claim(team, 0)) * READ_CHUNK < r->bytes;) {
-    int64_t left = r->bytes - c * READ_CHUNK;
+  int64_t units = r->bytes / READ_UNIT;
+  for (int64_t first, last; vila_team_claim(team, member, 0, units, &first, &last);)
     r->sums[member] +=
-        vila_kernels()->read(r->data + c * READ_CHUNK, left < READ_CHUNK ? left : READ_CHUNK);
-  }
+        vila_kernels()->read(r->data + first * READ_UNIT, (last - first) * READ_UNIT);
 }
 
-/* Reads memory once, as the products do: the bandwidth that they are measured against. */
+/* Reads memory once, as the products do: the bandwidth that they are measured against. bytes: a
+ * multiple of 256 KiB. */
 double vila_read(const void *data, int64_t bytes, int threads) {
   Reading reading = {.data = data, .bytes = bytes};
   vila_team_run(threads, 1, read_work, &reading);
@@ -119,7 +122,7 @@ typedef struct {
   const DecoderModel *model;
   const DecoderStep *step;
   int64_t scratch, longest;
-  float *query, *key, *value, *mixed, *active;
+  float *hidden, *query, *key, *value, *mixed, *active;
   float *own; /* scratch floats for each member */
   int members;
 } Stepping;
@@ -136,112 +139,100 @@ static void normalise(const float *x, const float *weight, int64_t size, float e
   for (i = 0; i < size; i++) out[i] = weight[i] * (x[i] * factor);
 }
 
-/* One member's prepared activations for a matrix, from shared rows of them. */
-static void prepare_all(const Int4Matrix *m, const float *x, int64_t batch, float *prepared,
-                        float **sums) {
-  int64_t padded = vila_padded(m->columns);
-  *sums = prepared + batch * padded;
-  for (int64_t b = 0; b < batch; b++)
-    vila_prepare(m, x + b * m->columns, prepared + b * padded, *sums + b * padded / 8);
+/* Whether one prepared vector serves two matrices. */
+static int alike(const Int4Matrix *a, const Int4Matrix *b) {
+  return a->input_scale == b->input_scale && a->group == b->group;
 }
 
-static void rotate(float *head, const float *cosine, const float *sine, int64_t size) {
-  int64_t half = size / 2;
-  for (int64_t i = 0; i < half; i++) {
-    float low = head[i], high = head[i + half];
-    head[i] = low * cosine[i] - high * sine[i];
-    head[i + half] = high * cosine[i + half] + low * sine[i + half];
-  }
-}
-
-static void project(Team *team, Stepping *s, const DecoderLayer *layer, int64_t phase, float *own) {
+static void project(Team *team, int member, Stepping *s, const DecoderLayer *layer, int64_t phase,
+                    float *own) {
   const DecoderModel *model = s->model;
   int64_t hidden = model->hidden, batch = s->step->batch;
-  float *normed = own, *prepared = own + batch * hidden, *sums;
+  float *prepared = own, *normed = own + batch * vila_prepared(hidden);
   for (int64_t b = 0; b < batch; b++)
-    normalise(s->step->hidden + b * hidden, layer->input_norm, hidden, model->epsilon,
+    normalise(s->hidden + b * hidden, layer->input_norm, hidden, model->epsilon,
               normed + b * hidden);
   const Int4Matrix *matrices[3] = {&layer->query, &layer->key, &layer->value};
   float *targets[3] = {s->query, s->key, s->value};
-  const float *before = NULL;
-  int64_t ends[3], total = 0;
-  for (int i = 0; i < 3; i++) ends[i] = total += chunks(matrices[i]->rows);
-  int ready = 0;
-  for (int64_t c; (c = vila_team_claim(team, phase)) < total;) {
-    int i = c < ends[0] ? 0 : c < ends[1] ? 1 : 2;
-    const Int4Matrix *m = matrices[i];
-    if (!ready || m->input_scale != before) {
-      prepare_all(m, normed, batch, prepared, &sums);
-      before = m->input_scale;
-      ready = 1;
+  const Int4Matrix *before = NULL;
+  int64_t starts[4] = {0};
+  for (int i = 0; i < 3; i++)
+    starts[i + 1] = starts[i] + (matrices[i]->rows + UNIT - 1) / UNIT * UNIT;
+  for (int64_t first, last; claim_rows(team, member, phase, starts[3], &first, &last);) {
+    for (int i = 0; i < 3; i++) {
+      const Int4Matrix *m = matrices[i];
+      int64_t from = first > starts[i] ? first - starts[i] : 0;
+      int64_t to = last - starts[i] < m->rows ? last - starts[i] : m->rows;
+      if (from >= to) continue;
+      if (!before || !alike(m, before)) prepare_all(m, normed, batch, prepared);
+      before = m;
+      vila_kernels()->int4_rows(m, prepared, batch, from, to, targets[i], m->rows);
     }
-    int64_t chunk = i ? c - ends[i - 1] : c;
-    vila_kernels()->int4_rows(m, prepared, sums, batch, chunk * CHUNK, chunk_end(chunk, m->rows),
-                              targets[i], m->rows);
   }
 }
 
-static void attend(Team *team, Stepping *s, int64_t number, int64_t phase, float *own) {
+/* One head of keys and values of one sequence: the new row is stored, its queries attend. */
+static void attend_head(const Stepping *s, int64_t number, int64_t b, int64_t kv, float *scores) {
   const DecoderModel *model = s->model;
   const DecoderStep *step = s->step;
   int64_t size = model->head_dim, shared = model->heads / model->kv_heads;
-  for (int64_t c; (c = vila_team_claim(team, phase)) < step->batch * model->kv_heads;) {
-    int64_t b = c / model->kv_heads, kv = c % model->kv_heads, position = step->positions[b];
-    const float *cosine = step->cosine + b * size, *sine = step->sine + b * size;
-    int64_t place = (step->slots[b] * model->kv_heads + kv) * step->capacity * size;
-    float *keys = step->keys[number] + place, *values = step->values[number] + place;
-    float *key = s->key + (b * model->kv_heads + kv) * size;
-    float *query = s->query + (b * model->heads + kv * shared) * size;
-    rotate(key, cosine, sine, size);
-    memcpy(keys + position * size, key, (size_t)size * sizeof *key);
-    memcpy(values + position * size, s->value + (b * model->kv_heads + kv) * size,
-           (size_t)size * sizeof *key);
-    for (int64_t q = 0; q < shared; q++) rotate(query + q * size, cosine, sine, size);
-    vila_kernels()->attend(query, shared, keys, values, position + 1, size, model->scaling, own,
-                           s->mixed + (b * model->heads + kv * shared) * size);
-  }
+  int64_t position = step->positions[b], bytes = size * (int64_t)sizeof(float);
+  const float *cosine = step->cosine + step->angles[b] * size;
+  const float *sine = step->sine + step->angles[b] * size;
+  int64_t place = (step->slots[b] * model->kv_heads + kv) * step->capacity * size;
+  float *keys = step->keys[number] + place, *values = step->values[number] + place;
+  float *key = s->key + (b * model->kv_heads + kv) * size;
+  float *query = s->query + (b * model->heads + kv * shared) * size;
+  vila_kernels()->turn(key, cosine, sine, size);
+  memcpy(keys + position * size, key, (size_t)bytes);
+  memcpy(values + position * size, s->value + (b * model->kv_heads + kv) * size, (size_t)bytes);
+  for (int64_t q = 0; q < shared; q++)
+    vila_kernels()->turn(query + q * size, cosine, sine, size);
+  vila_kernels()->attend(query, shared, keys, values, position + 1, size, model->scaling, scores,
+                         s->mixed + (b * model->heads + kv * shared) * size);
+}
+
+static void attend(Team *team, int member, Stepping *s, int64_t number, int64_t phase,
+                   float *own) {
+  int64_t heads = s->model->kv_heads, all = s->step->batch * heads;
+  for (int64_t first, last; vila_team_claim(team, member, phase, all, &first, &last);)
+    for (; first < last; first++) attend_head(s, number, first / heads, first % heads, own);
 }
 
 /* hidden += matrix x, by rows. */
-static void add_product(Team *team, Stepping *s, const Int4Matrix *m, const float *x,
+static void add_product(Team *team, int member, Stepping *s, const Int4Matrix *m, const float *x,
                         int64_t phase, float *own) {
   int64_t batch = s->step->batch, hidden = s->model->hidden;
-  float *sums;
-  prepare_all(m, x, batch, own, &sums);
-  float *out = sums + batch * vila_padded(m->columns) / 8;
-  for (int64_t c; (c = vila_team_claim(team, phase)) < chunks(m->rows);) {
-    int64_t first = c * CHUNK, last = chunk_end(c, m->rows);
-    vila_kernels()->int4_rows(m, own, sums, batch, first, last, out - first, CHUNK);
+  prepare_all(m, x, batch, own);
+  float *out = own + batch * vila_prepared(m->columns);
+  for (int64_t first, last; claim_rows(team, member, phase, m->rows, &first, &last);) {
+    vila_kernels()->int4_rows(m, own, batch, first, last, out - first, STRETCH);
     for (int64_t b = 0; b < batch; b++)
       for (int64_t row = first; row < last; row++)
-        s->step->hidden[b * hidden + row] += out[b * CHUNK + row - first];
+        s->hidden[b * hidden + row] += out[b * STRETCH + row - first];
   }
 }
 
-static void feed_forward(Team *team, Stepping *s, const DecoderLayer *layer, int64_t phase,
-                         float *own) {
+static void feed_forward(Team *team, int member, Stepping *s, const DecoderLayer *layer,
+                         int64_t phase, float *own) {
   const DecoderModel *model = s->model;
   int64_t hidden = model->hidden, batch = s->step->batch, mlp = model->mlp;
-  float *normed = own, *prepared = own + batch * hidden, *sums;
+  int64_t size = batch * vila_prepared(hidden);
+  float *gate_x = own, *up_x = own, *normed = own + 2 * size;
+  float *gate = normed + batch * hidden, *up = gate + batch * STRETCH;
   for (int64_t b = 0; b < batch; b++)
-    normalise(s->step->hidden + b * hidden, layer->post_norm, hidden, model->epsilon,
+    normalise(s->hidden + b * hidden, layer->post_norm, hidden, model->epsilon,
               normed + b * hidden);
-  int same = layer->gate.input_scale == layer->up.input_scale;
-  prepare_all(&layer->gate, normed, batch, prepared, &sums);
-  float *other = prepared, *other_sums = sums;
-  float *gate = sums + batch * vila_padded(hidden) / 8, *up = gate + batch * CHUNK;
-  if (!same) {
-    other = up + batch * CHUNK;
-    prepare_all(&layer->up, normed, batch, other, &other_sums);
+  prepare_all(&layer->gate, normed, batch, gate_x);
+  if (!alike(&layer->gate, &layer->up)) {
+    up_x = own + size;
+    prepare_all(&layer->up, normed, batch, up_x);
   }
-  for (int64_t c; (c = vila_team_claim(team, phase)) < chunks(mlp);) {
-    int64_t first = c * CHUNK, last = chunk_end(c, mlp);
-    vila_kernels()->int4_rows(&layer->gate, prepared, sums, batch, first, last, gate - first,
-                              CHUNK);
-    vila_kernels()->int4_rows(&layer->up, other, other_sums, batch, first, last, up - first,
-                              CHUNK);
+  for (int64_t first, last; claim_rows(team, member, phase, mlp, &first, &last);) {
+    vila_kernels()->int4_rows(&layer->gate, gate_x, batch, first, last, gate - first, STRETCH);
+    vila_kernels()->int4_rows(&layer->up, up_x, batch, first, last, up - first, STRETCH);
     for (int64_t b = 0; b < batch; b++)
-      vila_kernels()->swiglu(gate + b * CHUNK, up + b * CHUNK, last - first,
+      vila_kernels()->swiglu(gate + b * STRETCH, up + b * STRETCH, last - first,
                              s->active + b * mlp + first);
   }
 }
@@ -254,24 +245,39 @@ static void step_work(Team *team, int member, void *argument) {
   for (int64_t number = 0; number < model->layers; number++) {
     const DecoderLayer *layer = &model->layer[number];
     int64_t phase = number * PHASES_A_LAYER;
-    project(team, s, layer, phase, own);
+    project(team, member, s, layer, phase, own);
     vila_team_barrier(team);
-    attend(team, s, number, phase + 1, own);
+    attend(team, member, s, number, phase + 1, own);
     vila_team_barrier(team);
-    add_product(team, s, &layer->output, s->mixed, phase + 2, own);
+    add_product(team, member, s, &layer->output, s->mixed, phase + 2, own);
     vila_team_barrier(team);
-    feed_forward(team, s, layer, phase + 3, own);
+    feed_forward(team, member, s, layer, phase + 3, own);
     vila_team_barrier(team);
-    add_product(team, s, &layer->down, s->active, phase + 4, own);
+    add_product(team, member, s, &layer->down, s->active, phase + 4, own);
     vila_team_barrier(team);
   }
   int64_t hidden = model->hidden, rows = model->head.rows;
   for (int64_t b = 0; b < step->batch; b++)
-    normalise(step->hidden + b * hidden, model->norm, hidden, model->epsilon, own + b * hidden);
+    normalise(s->hidden + b * hidden, model->norm, hidden, model->epsilon, own + b * hidden);
   int64_t phase = model->layers * PHASES_A_LAYER;
-  for (int64_t c; (c = vila_team_claim(team, phase)) < chunks(rows);)
-    vila_kernels()->dense_rows(&model->head, own, step->batch, c * CHUNK, chunk_end(c, rows),
-                               step->logits, rows);
+  for (int64_t first, last; claim_rows(team, member, phase, rows, &first, &last);)
+    vila_kernels()->dense_rows(&model->head, own, step->batch, first, last, step->logits, rows);
+}
+
+/* The highest of some numbers, the first of equals; one that is invalid is above all. */
+static int64_t highest(const float *numbers, int64_t count) {
+  float lanes[16], most = numbers[0];
+  int invalid = 0;
+  for (int lane = 0; lane < 16; lane++) lanes[lane] = most;
+  for (int64_t i = 0; i < count; i++) {
+    float *lane = lanes + i % 16;
+    *lane = numbers[i] > *lane ? numbers[i] : *lane;
+    invalid |= numbers[i] != numbers[i];
+  }
+  for (int lane = 0; lane < 16; lane++) most = lanes[lane] > most ? lanes[lane] : most;
+  for (int64_t i = 0; i < count; i++)
+    if (invalid ? numbers[i] != numbers[i] : numbers[i] == most) return i;
+  return 0;
 }
 
 /* Returns 0, or -1 without memory. */
@@ -280,25 +286,34 @@ int vila_decode(const DecoderModel *model, const DecoderStep *step, int threads)
   for (int64_t b = 0; b < batch; b++)
     if (step->positions[b] + 1 > longest) longest = step->positions[b] + 1;
   int64_t queries = model->heads * model->head_dim, keys = model->kv_heads * model->head_dim;
-  int64_t widest = vila_padded(model->mlp > model->hidden ? model->mlp : model->hidden);
-  if (vila_padded(queries) > widest) widest = vila_padded(queries);
-  int64_t scratch = batch * (model->hidden + 3 * widest + 2 * CHUNK);
+  int64_t widest = model->mlp > model->hidden ? model->mlp : model->hidden;
+  if (queries > widest) widest = queries;
+  int64_t scratch = batch * (model->hidden + 2 * vila_prepared(widest) + 2 * STRETCH);
   int64_t scores = model->heads / model->kv_heads * longest;
   if (scores > scratch) scratch = scores;
   scratch = (scratch + 15) / 16 * 16;
   if (threads > 64) threads = 64;
   if (threads < 1) threads = 1;
-  int64_t shared = batch * (2 * queries + 2 * keys + model->mlp);
-  float *memory = malloc((size_t)(shared + scratch * threads) * sizeof *memory);
+  int64_t shared = batch * (model->hidden + 2 * queries + 2 * keys + model->mlp);
+  shared = (shared + 15) / 16 * 16;
+  float *memory = vila_floats(shared + scratch * threads);
   if (!memory) return -1;
-  Stepping stepping = {.model = model, .step = step, .scratch = scratch, .query = memory};
+  Stepping stepping = {.model = model, .step = step, .scratch = scratch, .hidden = memory};
+  stepping.query = stepping.hidden + batch * model->hidden;
   stepping.key = stepping.query + batch * queries;
   stepping.value = stepping.key + batch * keys;
   stepping.mixed = stepping.value + batch * keys;
   stepping.active = stepping.mixed + batch * queries;
-  stepping.own = stepping.active + batch * model->mlp;
+  stepping.own = memory + shared;
+  for (int64_t b = 0; b < batch; b++)
+    vila_row(&model->embeddings, step->tokens[b], stepping.hidden + b * model->hidden);
   int status =
       vila_team_run(threads, model->layers * PHASES_A_LAYER + 1, step_work, &stepping);
   free(memory);
+  for (int64_t b = 0; b < batch; b++) {
+    const float *logits = step->logits + b * model->head.rows;
+    step->tokens[b] = highest(logits, model->head.rows);
+    step->best[b] = logits[step->tokens[b]];
+  }
   return status;
 }

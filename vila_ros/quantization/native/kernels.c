@@ -1,7 +1,7 @@
 /* Copyright 2026 The vila_ros authors
  * SPDX-License-Identifier: Apache-2.0
  *
- * The kernels of rows.inc for AVX-512, for AVX2 and for any machine; the best that this machine has
+ * The kernels of the .inc files for AVX-512, for AVX2 and for any machine; the best that this machine has
  * is chosen when it is first asked for.
  */
 #include <math.h>
@@ -16,7 +16,8 @@ static inline float bf16_number(uint16_t bits) {
 
 static inline uint16_t to_bf16(float number) {
   union { float f; uint32_t i; } value = {.f = number};
-  return (uint16_t)((value.i + 0x7fff + ((value.i >> 16) & 1)) >> 16);
+  uint32_t rounded = (value.i + 0x7fff + ((value.i >> 16) & 1)) >> 16;
+  return (uint16_t)(number != number ? 0x7fc0 : rounded); /* rounding could hide an invalid one */
 }
 
 static inline float f16_number(uint16_t bits) {
@@ -39,11 +40,17 @@ static inline float restored_number(const void *data, int64_t kind, int64_t inde
   return ((const float *)data)[index];
 }
 
-int64_t vila_padded(int64_t columns) { return (columns + 127) / 128 * 128; }
+void vila_row(const DenseMatrix *m, int64_t row, float *out) {
+  for (int64_t k = 0; k < m->columns; k++)
+    out[k] = restored_number(m->weight, m->kind, row * m->columns + k);
+}
 
-void vila_prepare(const Int4Matrix *m, const float *x, float *prepared, float *sums) {
+/* As floats: within 128 columns x[8t + i] stands at 16i + t; behind all of them sums of eight,
+ * x[8t] + … + x[8t + 7]. */
+static void prepare_floats(const Int4Matrix *m, const float *x, float *prepared) {
   const float *by = m->input_scale;
   int64_t padded = vila_padded(m->columns);
+  float *sums = prepared + padded;
   for (int64_t block = 0; block < padded; block += 128) {
     for (int t = 0; t < 16; t++) {
       float sum = 0.0f;
@@ -112,6 +119,8 @@ static inline Float4 nibble4(Word4 words, int shift) {
 #define NIBBLE_5(w) nibble4(w, 20)
 #define NIBBLE_6(w) nibble4(w, 24)
 #define NIBBLE_7(w) nibble4(w, 28)
+#include "prompt.inc"
+#include "attention.inc"
 #include "rows.inc"
 #include "undefine.inc"
 
@@ -150,6 +159,30 @@ TARGET static inline float sum_avx2(__m256 a) {
 #define FNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
 #define SUM(a) sum_avx2(a)
 #define F16_NUMBER(h) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define LOAD_BYTES(p) \
+  _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p))))
+/* A group's 64 bytes in two halves. Sums of products of bytes pass through 16 bits, 4 * 15 * 128 at
+ * most. */
+#define BYTE_PRODUCT(w, x) _mm256_maddubs_epi16(w, _mm256_loadu_si256((const __m256i *)(x)))
+TARGET static inline __m256i plane_avx2(__m256i low_0, __m256i high_0, __m256i low_1,
+                                        __m256i high_1, const int8_t *x) {
+  __m256i sum = _mm256_add_epi16(
+      _mm256_add_epi16(BYTE_PRODUCT(low_0, x), BYTE_PRODUCT(low_1, x + 32)),
+      _mm256_add_epi16(BYTE_PRODUCT(high_0, x + 64), BYTE_PRODUCT(high_1, x + 96)));
+  return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+#define UNPACK(p)                                                                            \
+  const __m256i mask = _mm256_set1_epi8(15);                                                 \
+  __m256i packed_0 = _mm256_loadu_si256((const __m256i *)(p)),                               \
+          packed_1 = _mm256_loadu_si256((const __m256i *)(p) + 1),                           \
+          low_0 = _mm256_and_si256(packed_0, mask), low_1 = _mm256_and_si256(packed_1, mask), \
+          high_0 = _mm256_and_si256(_mm256_srli_epi16(packed_0, 4), mask),                   \
+          high_1 = _mm256_and_si256(_mm256_srli_epi16(packed_1, 4), mask)
+#define PACKED_PRODUCT(x)                                                                       \
+  _mm256_cvtepi32_ps(_mm256_add_epi32(                                                          \
+      _mm256_slli_epi32(plane_avx2(low_0, high_0, low_1, high_1, x), 8),                        \
+      plane_avx2(low_0, high_0, low_1, high_1, (x) + 128)))
 #define NIBBLE_AVX2(w, shift) \
   _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(w, shift), _mm256_set1_epi32(15)))
 #define NIBBLE_0(w) _mm256_cvtepi32_ps(_mm256_and_si256(w, _mm256_set1_epi32(15)))
@@ -160,6 +193,9 @@ TARGET static inline float sum_avx2(__m256 a) {
 #define NIBBLE_5(w) NIBBLE_AVX2(w, 20)
 #define NIBBLE_6(w) NIBBLE_AVX2(w, 24)
 #define NIBBLE_7(w) _mm256_cvtepi32_ps(_mm256_srli_epi32(w, 28))
+#include "integer.inc"
+#include "prompt.inc"
+#include "attention.inc"
 #include "rows.inc"
 #include "undefine.inc"
 
@@ -251,19 +287,94 @@ TARGET static void restore_avx512(const Int4Matrix *m, int64_t first, int64_t la
   }
 }
 #define RESTORE restore_avx512
+#include "prompt.inc"
+#include "attention.inc"
 #include "rows.inc"
+
+/* The same with products of bytes. */
+#undef TARGET
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
+#define MUL(a, b) _mm512_mul_ps(a, b)
+#define LOAD_BYTES(p) \
+  _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p))))
+TARGET static inline __m512i plane_avx512(__m512i low, __m512i high, const int8_t *x) {
+  __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, _mm512_loadu_si512(x));
+  return _mm512_dpbusd_epi32(sum, high, _mm512_loadu_si512(x + 64));
+}
+#define UNPACK(p)                                                              \
+  const __m512i mask = _mm512_set1_epi8(15);                                   \
+  __m512i packed = _mm512_loadu_si512(p), low = _mm512_and_si512(packed, mask), \
+          high = _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask)
+#define PACKED_PRODUCT(x)                                                         \
+  _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(plane_avx512(low, high, x), 8), \
+                                      plane_avx512(low, high, (x) + 128)))
+#include "integer.inc"
+
+TARGET static void prepare_avx512_vnni(const Int4Matrix *m, const float *x, float *prepared) {
+  if (m->group % 128 == 0)
+    prepare_integer_avx512(m, x, prepared);
+  else
+    prepare_floats(m, x, prepared);
+}
+
+TARGET static void int4_rows_avx512_vnni(const Int4Matrix *m, const float *prepared,
+                                         int64_t batch, int64_t first, int64_t last, float *out,
+                                         int64_t stride) {
+  if (m->group % 128 == 0)
+    integer_rows_avx512(m, prepared, batch, first, last, out, stride);
+  else
+    float_rows_avx512(m, prepared, batch, first, last, out, stride);
+}
+
+static const Kernels kernels_avx512_vnni = {
+    "avx512_vnni",  prepare_avx512_vnni, int4_rows_avx512_vnni, dense_rows_avx512,
+    restore_avx512, attend_avx512,       swiglu_avx512,         read_avx512,
+    PROMPT_KERNELS,
+};
 #include "undefine.inc"
 #endif
 
-const Kernels *vila_kernels(void) {
+/* What this machine can run, the best first. */
+static int known(const Kernels *found[4]) {
+  int count = 0;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl"))
-    return &kernels_avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
+      __builtin_cpu_supports("avx512vl")) {
+    if (__builtin_cpu_supports("avx512vnni")) found[count++] = &kernels_avx512_vnni;
+    found[count++] = &kernels_avx512;
+  }
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    found[count++] = &kernels_avx2;
 #endif
-  return &kernels_generic;
+  found[count++] = &kernels_generic;
+  return count;
+}
+
+static _Atomic(const Kernels *) chosen;
+
+const Kernels *vila_kernels(void) {
+  const Kernels *kernels = chosen;
+  if (!kernels) {
+    const Kernels *found[4];
+    known(found);
+    chosen = kernels = found[0];
+  }
+  return kernels;
 }
 
 const char *vila_instruction_set(void) { return vila_kernels()->name; }
+
+/* Run the kernels of this name from now on, NULL for the best. Returns 0, or -1 where the machine
+ * does not know them. Not while another thread computes. */
+int vila_choose(const char *instruction_set) {
+  const Kernels *found[4];
+  int count = known(found);
+  for (int i = 0; i < count; i++) {
+    if (!instruction_set || !strcmp(instruction_set, found[i]->name)) {
+      chosen = found[i];
+      return 0;
+    }
+  }
+  return -1;
+}

@@ -34,7 +34,7 @@ struct Team {
   atomic_int arrived, finished;
   atomic_uint turn;
   atomic_long *claims;
-  int64_t claims_size;
+  int64_t claims_size, phases;
   uint64_t begins_after[MAX_THREADS]; /* the generation that was over when a member began */
 };
 
@@ -94,18 +94,21 @@ int vila_team_run(int threads, int64_t phases, TeamWork work, void *argument) {
   if (threads < 1) threads = 1;
   if (threads > MAX_THREADS) threads = MAX_THREADS;
   pthread_mutex_lock(&turn_lock);
-  if (team.claims_size < phases) {
-    atomic_long *grown = realloc(team.claims, (size_t)phases * sizeof *grown);
+  /* A line of its own for each member's counts of neighbouring phases. */
+  phases = (phases + 7) / 8 * 8;
+  if (team.claims_size < phases * threads) {
+    atomic_long *grown = realloc(team.claims, (size_t)(phases * threads) * sizeof *grown);
     if (!grown) {
       pthread_mutex_unlock(&turn_lock);
       return -1;
     }
     team.claims = grown;
-    team.claims_size = phases;
+    team.claims_size = phases * threads;
   }
-  for (int64_t phase = 0; phase < phases; phase++) atomic_store(&team.claims[phase], 0);
   int available = start_members(threads);
   if (threads > available) threads = available;
+  team.phases = phases;
+  for (int64_t i = 0; i < phases * threads; i++) atomic_store(&team.claims[i], 0);
   atomic_store(&team.arrived, 0);
   atomic_store(&team.finished, 1);
   pthread_mutex_lock(&team.lock);
@@ -126,8 +129,22 @@ int vila_team_run(int threads, int64_t phases, TeamWork work, void *argument) {
   return 0;
 }
 
-int64_t vila_team_claim(Team *of, int64_t phase) {
-  return atomic_fetch_add_explicit(&of->claims[phase], 1, memory_order_relaxed);
+/* A member's own part comes first, in stretches that lie side by side, so that what a processor
+ * fetches ahead is its own; then what is left of the others'. */
+int vila_team_claim(Team *of, int member, int64_t phase, int64_t units, int64_t *first,
+                    int64_t *last) {
+  for (int i = 0; i < of->members; i++) {
+    int owner = (member + i) % of->members;
+    int64_t begin = units * owner / of->members, end = units * (owner + 1) / of->members;
+    atomic_long *claimed = &of->claims[owner * of->phases + phase];
+    int64_t left = end - begin - atomic_load_explicit(claimed, memory_order_relaxed);
+    if (left <= 0) continue;
+    int64_t wanted = left < 2 * LONGEST ? (left + 1) / 2 : LONGEST;
+    *first = begin + atomic_fetch_add_explicit(claimed, wanted, memory_order_relaxed);
+    *last = *first + wanted < end ? *first + wanted : end;
+    if (*first < end) return 1;
+  }
+  return 0;
 }
 
 void vila_team_barrier(Team *of) {

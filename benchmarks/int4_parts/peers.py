@@ -233,7 +233,7 @@ def summed(
             mark = "fastest" if fastest[rows] == name else ""
             times = totals[OURS][rows] / sums[rows]
             cells.append(
-                f"{words} {1e3 * sums[rows]:8.1f} ms, {times:4.2f} times as fast as {OURS}, off "
+                f"{words} {1e3 * sums[rows]:8.1f} ms, {times:4.2f} times our speed, off "
                 f"{worst[name][rows]:.2%} {mark:7}"
             )
         print(f"  {name:14} {'  '.join(cells).rstrip()}")

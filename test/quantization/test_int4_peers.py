@@ -70,4 +70,4 @@ runpy.run_path({str(FOLDER / "int4.py")!r}, run_name="__main__")
     figures = json.loads(ran.stdout.splitlines()[-1])["figures"]
     assert set(figures["tiny layers"]) == {"vila_ros", "torch bf16", "torch int4"}
     assert figures["tiny layers"]["torch int4"]["row_ms"] > 0
-    assert figures["tiny step_ms"] > 0
+    assert figures["tiny whole"]["step_ms"] > 0

@@ -140,10 +140,12 @@ def observe(
 ) -> tuple[BlockInputs, list[torch.Tensor]]:
     """Run the block as it is; what its linears met, and its outputs."""
     linears = linears_of(block)
-    tokens = sum(sample.shape[1] for sample in samples)
+    counts = [sample.shape[:-1].numel() for sample in samples]
     # q, k and v read the same tensor, gate and up too: one copy serves them.
     kept = {
-        name: _Kept(tokens, linear) for name, linear in linears.items() if name not in READS_WITH
+        name: _Kept(sum(counts), linear)
+        for name, linear in linears.items()
+        if name not in READS_WITH
     }
     hooks = [linears[name].register_forward_pre_hook(each) for name, each in kept.items()]
     try:
@@ -152,8 +154,11 @@ def observe(
         for hook in hooks:
             hook.remove()
     inputs = {name: kept[READS_WITH.get(name, name)].rows for name in linears}
-    attention = kept["self_attn.q_proj"].rows.split([sample.shape[1] for sample in samples])
-    return BlockInputs(samples, contexts, inputs, [x[None] for x in attention]), outputs
+    attention = [
+        rows.view(sample.shape)
+        for rows, sample in zip(kept["self_attn.q_proj"].rows.split(counts), samples, strict=True)
+    ]
+    return BlockInputs(samples, contexts, inputs, attention), outputs
 
 
 def search_block(block: nn.Module, inputs: BlockInputs, rounding: Rounding) -> BlockSearch:

@@ -285,6 +285,11 @@ def teach_language(effort: Effort, seed: int, folder: Path) -> dict[str, torch.T
     return {name: tensor.clone() for name, tensor in vila.language_model.state_dict().items()}
 
 
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation over the seeds; 0 for one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, default=3)
@@ -310,9 +315,14 @@ def main() -> int:
         way: {column: round(statistics.fmean(f[column] for f in runs), 1) for column in columns}
         for way, runs in found.items()
     }
-    for way, figures in means.items():
-        cells = "".join(f"{figures[column]:>9.1f}%" for column in columns)
-        print(f"{'mean':<6}{way:<18}{cells}")
+    spread = {
+        way: {column: round(deviation([f[column] for f in runs]), 1) for column in columns}
+        for way, runs in found.items()
+    }
+    for name, table in (("mean", means), ("+-", spread)):
+        for way, figures in table.items():
+            cells = "".join(f"{figures[column]:>9.1f}%" for column in columns)
+            print(f"{name:<6}{way:<18}{cells}")
     recipe = means["recipe"]
     ok = args.quick or (
         recipe["pictures"] > means["projector only"]["pictures"]
@@ -323,7 +333,8 @@ def main() -> int:
         "pictures": "recipe > projector only, recipe > linear",
         "text": "recipe > no text",
     }
-    print(json.dumps({"name": "recipe", "figures": means, "target": target, "ok": ok}))
+    figures = {way: mean | {"spread": spread[way]} for way, mean in means.items()}
+    print(json.dumps({"name": "recipe", "figures": figures, "target": target, "ok": ok}))
     return 0 if ok else 1
 
 

@@ -21,3 +21,4 @@ def test_the_recipe_benchmark_runs(monkeypatch, capsys):
     result = json.loads(lines[-1])
     assert result["name"] == "recipe"
     assert set(result["figures"]) == {"recipe", "projector only", "no text", "linear"}
+    assert result["figures"]["recipe"]["spread"]["pictures"] == 0.0  # of one seed

@@ -25,6 +25,15 @@ CLIP_STEPS = 10  # of the grid: down to (1 - 9/20) of the largest weight
 CLIP_TOKENS = 512
 ROWS_AT_ONCE = 256  # of a weight, in the clip search
 
+ROWS_INSPECTED = 2048
+"""Of activations, that a module whose output is compared computes at once."""
+READS_WITH = {
+    "self_attn.k_proj": "self_attn.q_proj",
+    "self_attn.v_proj": "self_attn.q_proj",
+    "mlp.up_proj": "mlp.gate_proj",
+}
+"""Linear layers that read what another reads."""
+
 UNCLIPPED = ("q_proj", "k_proj")
 """Clipping these is skipped, as their product decides, not each alone."""
 
@@ -130,25 +139,26 @@ def observe(
     block: nn.Module, samples: Sequence[torch.Tensor], contexts: Sequence[Mapping[str, Any]]
 ) -> tuple[BlockInputs, list[torch.Tensor]]:
     """Run the block as it is; what its linears met, and its outputs."""
-    seen: dict[str, list[torch.Tensor]] = {name: [] for name in linears_of(block)}
-    hooks = [
-        linear.register_forward_pre_hook(_keep(seen[name]))
-        for name, linear in linears_of(block).items()
-    ]
+    linears = linears_of(block)
+    counts = [sample.shape[:-1].numel() for sample in samples]
+    # q, k and v read the same tensor, gate and up too: one copy serves them.
+    kept = {
+        name: _Kept(sum(counts), linear)
+        for name, linear in linears.items()
+        if name not in READS_WITH
+    }
+    hooks = [linears[name].register_forward_pre_hook(each) for name, each in kept.items()]
     try:
         outputs = run_block(block, samples, contexts)
     finally:
         for hook in hooks:
             hook.remove()
-    inputs: dict[str, torch.Tensor] = {}
-    for name, given in seen.items():
-        same = name in ("self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj")
-        twin = "mlp.gate_proj" if name == "mlp.up_proj" else "self_attn.q_proj"
-        # q, k and v read the same tensor, gate and up too: one copy serves them.
-        inputs[name] = (
-            inputs[twin] if same else torch.cat([x.reshape(-1, x.shape[-1]) for x in given])
-        )
-    return BlockInputs(samples, contexts, inputs, seen["self_attn.q_proj"]), outputs
+    inputs = {name: kept[READS_WITH.get(name, name)].rows for name in linears}
+    attention = [
+        rows.view(sample.shape)
+        for rows, sample in zip(kept["self_attn.q_proj"].rows.split(counts), samples, strict=True)
+    ]
+    return BlockInputs(samples, contexts, inputs, attention), outputs
 
 
 def search_block(block: nn.Module, inputs: BlockInputs, rounding: Rounding) -> BlockSearch:
@@ -282,7 +292,7 @@ def _inspect(
     module = dict(block.named_modules())[group.inspected]
     if group.inspected != "self_attn":
         given = inputs.linears[group.linears[0]]
-        return lambda: [module(given)]
+        return lambda: [module(rows) for rows in given.split(ROWS_INSPECTED)]
     return lambda: [
         _first(module(x, **context))
         for x, context in zip(inputs.attention, inputs.contexts, strict=True)
@@ -294,11 +304,20 @@ def _mean_square(expected: list[torch.Tensor], out: list[torch.Tensor]) -> float
     return total / sum(a.numel() for a in expected)
 
 
-def _keep(target: list[torch.Tensor]) -> Callable[..., None]:
-    def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        target.append(arguments[0])
+class _Kept:
+    """A hook that keeps a linear's inputs [tokens, in], in the order of the samples.
 
-    return hook
+    One piece of memory from the start: many small ones, joined in the end, would need it twice.
+    """
+
+    def __init__(self, tokens: int, linear: nn.Linear) -> None:
+        self.rows = linear.weight.new_empty(tokens, linear.in_features)
+        self._filled = 0
+
+    def __call__(self, _: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        given = arguments[0].reshape(-1, self.rows.shape[1])
+        self.rows[self._filled : self._filled + len(given)] = given
+        self._filled += len(given)
 
 
 def _first(output: Any) -> torch.Tensor:

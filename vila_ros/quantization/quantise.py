@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A VILA folder to one with an int4 language model, block by block.
 
-Only one block is ever held in float32; the rest stays mapped in its stored type. Each finished
-block is written to OUT.part/work, so that a run that was killed goes on where it ended: activations
-are computed again by the float blocks, which costs a few hundredths of the search.
+Only one block is ever held, in float32; the others stay on the disk. Each finished block is written
+to OUT.part/work, so that a run that was killed goes on where it ended: activations are computed
+again by the float blocks, which costs a few hundredths of the search.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import nn
 from vila_ros.errors import InvalidCheckpoint, InvalidRequest
 from vila_ros.model.checkpoint import load_vila
 from vila_ros.model.config import VilaConfig, read_config
+from vila_ros.model.vila import Vila
 from vila_ros.model.weights import SafetensorsFile, WeightFile, open_weights, walk
 from vila_ros.quantization.awq_search import (
     BlockSearch,
@@ -34,8 +35,9 @@ from vila_ros.quantization.awq_search import (
     run_block,
     search_block,
 )
+from vila_ros.quantization.float_blocks import FloatBlocks, check_weights, digest_of
 from vila_ros.quantization.formats import FORMATS
-from vila_ros.quantization.groups import GROUP, check_finite, check_group, round_to_groups
+from vila_ros.quantization.groups import GROUP, check_group, round_to_groups
 from vila_ros.quantization.int4_folder import Int4Folder, StoredTensor, int4_of
 from vila_ros.quantization.int4_weight import Int4Weight
 from vila_ros.quantization.int4_writer import (
@@ -95,11 +97,7 @@ def check_quantisable(config: VilaConfig, options: QuantiseOptions) -> None:
     for _, name, info in walk(files):
         if ".layers." in f".{name}" and len(info.shape) == 2:
             check_group(name, info.shape[1], options.group)
-    for file in files:
-        for name, info in file.tensors.items():
-            if info.dtype.is_floating_point:
-                check_finite(f"{file.path}: {name}", file.read(name))
-        file.release()
+    check_weights(files)
 
 
 class Run:
@@ -120,16 +118,21 @@ class Run:
         self.progress = progress
         self.rounding = Rounding(options.group, symmetric=options.format == "modelopt")
         self.device = torch.device(options.device)
-        progress(f"loading {config.root}")
-        self.vila = load_vila(config.root)
-        self.layers: nn.ModuleList = self.vila.language_model.model.layers
+        self.layers = FloatBlocks(config)
         self.part = out.with_name(out.name + ".part")
         self.work = self.part / "work"
+        self._rotary: Any = None
         self._contexts: dict[int, Mapping[str, Any]] = {}
 
     def blocks(self) -> tuple[list[LayerError], dict[str, Quality]]:
         """Quantise what is not done yet; each layer's error, and each version's quality."""
-        calibration, held_out = self._encode()
+        self.progress(f"loading {self.config.root}")
+        vila = load_vila(self.config.root)
+        calibration, held_out = self._encode(vila)
+        # Of the loaded model only the output layer is wanted again; let go of the vision tower.
+        language_model = vila.language_model
+        self._rotary = language_model.model.rotary_emb
+        del vila
         self._begin(calibration)
         samples = [sample.rows.to(self.device) for sample in calibration]
         judged = [sample.rows.to(self.device) for sample in held_out]
@@ -144,7 +147,7 @@ class Run:
         started = time.monotonic()
         with torch.no_grad():
             for number in range(len(self.layers)):
-                block = copy.deepcopy(self.layers[number]).to(self.device).float()
+                block = self.layers.read(number, self.device)
                 states[FLOAT] = run_block(block, states[FLOAT], judged_contexts)
                 states[NEAREST] = self._run_nearest(block, states[NEAREST], judged_contexts)
                 if number in open_blocks:
@@ -157,8 +160,9 @@ class Run:
                 self._restore(number, block)
                 states[AWQ] = run_block(block, states[AWQ], judged_contexts)
                 errors += self._errors(number)
+                del block  # before the next is read
         on_cpu = {version: [x.cpu() for x in state] for version, state in states.items()}
-        return errors, judge(self.vila.language_model, on_cpu, held_out)
+        return errors, judge(language_model, on_cpu, held_out)
 
     def finish(self, result: tuple[list[LayerError], dict[str, Quality]]) -> QuantiseReport:
         """Write the folder, check that it loads, and report."""
@@ -191,11 +195,11 @@ class Run:
 
     # Samples
 
-    def _encode(self) -> tuple[list[Encoded], list[Encoded]]:
+    def _encode(self, vila: Vila) -> tuple[list[Encoded], list[Encoded]]:
         total = len(self.samples.calibration) + len(self.samples.held_out)
         self.progress(f"encoding {total} samples from {self.samples.origin}")
         calibration, held_out = (
-            [encode(self.vila, conversation) for conversation in some]
+            [encode(vila, conversation) for conversation in some]
             for some in (self.samples.calibration, self.samples.held_out)
         )
         check_size(calibration, self.samples.origin)
@@ -206,7 +210,7 @@ class Run:
         if length not in self._contexts:
             positions = torch.arange(length, device=self.device)[None]
             probe = torch.zeros(1, length, 1, device=self.device)
-            rotary = copy.deepcopy(self.vila.language_model.model.rotary_emb).to(self.device)
+            rotary = copy.deepcopy(self._rotary).to(self.device)
             # No mask: scaled_dot_product_attention is causal without one.
             self._contexts[length] = {
                 "position_embeddings": rotary(probe, positions),
@@ -217,17 +221,20 @@ class Run:
     def _begin(self, calibration: Sequence[Encoded]) -> None:
         """Keep the work of a run with the same inputs, and no other's."""
         total = hashlib.sha256(repr((asdict(self.options), self.config.root.name)).encode())
-        for file, name, info in walk(open_weights(self.config.llm_folder)):
-            total.update(repr((file.path.name, name, info)).encode())
+        # By their bytes: a model that was trained on has the same names and sizes.
+        weights = [file.path for file in open_weights(self.config.llm_folder)]
+        total.update(digest_of(weights).encode())
         for sample in calibration:
             total.update(sample.rows.numpy().tobytes())
         key = total.hexdigest()
         stamp = self.work / "run.json"
-        if stamp.is_file() and json.loads(stamp.read_text()).get("key") == key:
+        text = json.dumps({"key": key})
+        # A run may have been killed while it wrote this: then it has no blocks yet.
+        if stamp.is_file() and stamp.read_text(errors="replace") == text:
             return
         shutil.rmtree(self.part, ignore_errors=True)
         self.work.mkdir(parents=True)
-        stamp.write_text(json.dumps({"key": key}))
+        stamp.write_text(text)
 
     # Blocks
 
@@ -240,22 +247,27 @@ class Run:
     ) -> list[torch.Tensor]:
         """Search, round and write a block; returns what the float block gives the next."""
         inputs, outputs = observe(block, samples, contexts)
-        given = {name: _some(x) for name, x in inputs.linears.items()}
-        weights = {name: linear.weight.data for name, linear in linears_of(block).items()}
+        nearest = {}
+        for name, linear in linears_of(block).items():
+            weight = linear.weight.data
+            plain = self._round(name, weight).dequantise()
+            nearest[name] = _relative(_some(inputs.linears[name]), plain, weight)
+            del weight, plain  # the search makes weights of its own, and lets go of these
         found = search_block(block, inputs, self.rounding)
-        scaled = {name: _some(x) for name, x in inputs.linears.items()}
         rounded = {
             name: self._round(f"model.layers.{number}.{name}", linear.weight.data)
             for name, linear in linears_of(block).items()
         }
         self._write(number, block, rounded)
-        errors = {}
-        for name, weight in rounded.items():
-            nearest = self._round(name, weights[name]).dequantise()
-            errors[name] = {
-                "awq": _relative(scaled[name], weight.dequantise(), found.scaled[name]),
-                "nearest": _relative(given[name], nearest, weights[name]),
+        errors = {
+            name: {
+                "awq": _relative(
+                    _some(inputs.linears[name]), made.dequantise(), found.scaled[name]
+                ),
+                "nearest": nearest[name],
             }
+            for name, made in rounded.items()
+        }
         facts = {"errors": errors, "ratios": _ratios(found)}
         facts_path = self._path(number).with_suffix(".json")
         facts_path.write_text(json.dumps(facts, indent=1))

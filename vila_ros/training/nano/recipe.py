@@ -35,7 +35,7 @@ class Recipe:
 
     shards: tuple[ShardPlan, ...]
     stages: tuple[StageRecipe, ...]
-    clip_share: float = 0.45
+    clip_share: float = 0.6
     cell_weight: float = 0.3
     scene_weight: float = 0.6
     save_every: int = 100

@@ -49,14 +49,15 @@ class Scene:
     views: tuple[View, ...]
 
 
-def still_scene(seed: int, held_out: bool = False) -> Scene:
+def still_scene(seed: int, held_out: bool = False, crowd: bool = False) -> Scene:
     """A single view of one to six things; half of the scenes count one kind, one to four of it.
 
-    held_out: every other thing has its kind's held-out colour; else none has.
+    held_out: every other thing has its kind's held-out colour; else none has. crowd: whether there
+    are two to four of a kind for certain.
     """
     chance = np.random.default_rng([seed, 1])
     surroundings, camera = _surroundings(chance), _camera(chance)
-    kinds = _kinds(chance)
+    kinds = _kinds(chance, crowd)
     things: list[Thing] = []
     boxes: list[Box] = []
     for kind in kinds:
@@ -67,6 +68,11 @@ def still_scene(seed: int, held_out: bool = False) -> Scene:
             things.append(_painted(thing, len(things), chance, held_out))
             boxes.append(box)
     return Scene(seed, surroundings, (View(0.0, camera, tuple(things)),))
+
+
+def crowd_scene(seed: int) -> Scene:
+    """A single view of two to four things of a kind, and up to two others."""
+    return still_scene(seed, crowd=True)
 
 
 def clip_scene(seed: int, held_out: bool = False, frames: int | None = None) -> Scene:
@@ -119,11 +125,11 @@ def _camera(chance: np.random.Generator) -> Camera:
     )
 
 
-def _kinds(chance: np.random.Generator) -> list[str]:
+def _kinds(chance: np.random.Generator, crowd: bool) -> list[str]:
     """What stands in a still scene: copies of one kind among few others, or a mixture."""
-    if chance.random() < 0.55:
+    if crowd or chance.random() < 0.55:
         main, *others = (str(kind) for kind in chance.permutation(KINDS))
-        count = int(chance.integers(1, 5))
+        count = int(chance.integers(2 if crowd else 1, 5))
         return [main] * count + others[: int(chance.integers(0, 3))]
     return [str(kind) for kind in chance.choice(KINDS, int(chance.integers(1, 5)))]
 

@@ -112,7 +112,9 @@ def _family_branches(
         denial = min(1.0, yes / no) if yes and no else 1.0
         branches += [
             writer.branch(
-                each.question, each.answer, denial if each.answer == "no" else _weight(each)
+                each.question,
+                each.answer,
+                _weight(each) * (denial if each.answer == "no" else 1.0),
             )
             for each in asked
         ]
@@ -120,9 +122,11 @@ def _family_branches(
 
 
 def _weight(asked: Asked) -> float:
-    """Of an answer in the loss: captions are long, and most numbers are one."""
+    """Of an answer in the loss: captions are long, most numbers are one, motions are hard."""
     if "caption" in asked.task:
         return 0.5
+    if "motion" in asked.task:
+        return 2.0
     return _COUNT_WEIGHTS.get(asked.answer, 1.0) if "count" in asked.task else 1.0
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vila_ros.errors import InvalidRequest
-from vila_ros.training.nano.shards import CLIP, STILL, ShardPlan
+from vila_ros.training.nano.shards import CLIP, CROWD, STILL, ShardPlan
 
 StageName = Literal["words", "align", "pretrain", "finetune"]
 # Seeds of training scenes; whatever is held out has others.
-FIRST_STILL, FIRST_CLIP = 1_000_000, 1_500_000
+FIRST_STILL, FIRST_CLIP, FIRST_CROWD = 1_000_000, 1_500_000, 1_800_000
 LAST_SEED = 2_000_000
 
 
@@ -35,7 +35,7 @@ class Recipe:
 
     shards: tuple[ShardPlan, ...]
     stages: tuple[StageRecipe, ...]
-    clip_share: float = 0.45
+    clip_share: float = 0.6
     cell_weight: float = 0.3
     scene_weight: float = 0.6
     save_every: int = 100
@@ -46,23 +46,30 @@ class Recipe:
         return sum(stage.steps for stage in self.stages)
 
 
-def plan_shards(stills: int, clips: int, size: int, clip_size: int) -> tuple[ShardPlan, ...]:
-    """Shards of `size` single views and of `clip_size` clips, until there are as many as asked."""
-    if min(stills, clips, size, clip_size) < 1:
+def plan_shards(
+    stills: int, clips: int, size: int, clip_size: int, crowds: int = 0
+) -> tuple[ShardPlan, ...]:
+    """Shards of `size` single views (crowds after the others) and of `clip_size` clips, until there
+    are as many as asked.
+    """
+    if min(stills, clips, size, clip_size) < 1 or crowds < 0:
         raise InvalidRequest("every number of scenes must be at least 1")
-    return tuple(
-        ShardPlan(f"stills_{n}", STILL, FIRST_STILL + n * size, min(size, stills - n * size))
-        for n in range(-(-stills // size))
-    ) + tuple(
-        ShardPlan(
-            f"clips_{n}", CLIP, FIRST_CLIP + n * clip_size, min(clip_size, clips - n * clip_size)
-        )
-        for n in range(-(-clips // clip_size))
+    return (
+        *_shards("stills", STILL, FIRST_STILL, stills, size),
+        *_shards("crowds", CROWD, FIRST_CROWD, crowds, size),
+        *_shards("clips", CLIP, FIRST_CLIP, clips, clip_size),
     )
 
 
+def _shards(name: str, kind: str, first: int, count: int, size: int) -> list[ShardPlan]:
+    return [
+        ShardPlan(f"{name}_{number}", kind, first + done, min(size, count - done))
+        for number, done in enumerate(range(0, count, size))
+    ]
+
+
 FULL = Recipe(
-    shards=plan_shards(16_000, 2_400, 2_000, 400),
+    shards=plan_shards(16_000, 2_400, 2_000, 400, crowds=6_000),
     stages=(
         StageRecipe("words", 100, 1e-3, 16),
         StageRecipe("align", 3000, 2e-3, 64),
@@ -72,7 +79,7 @@ FULL = Recipe(
 )
 # A minute on two cores: that every part works together, not that it learns much.
 SHORT = Recipe(
-    shards=plan_shards(24, 8, 24, 8),
+    shards=plan_shards(24, 8, 24, 8, crowds=6),
     stages=(
         StageRecipe("words", 3, 1e-3, 4),
         StageRecipe("align", 6, 2e-3, 8),

@@ -27,7 +27,7 @@ from vila_ros.model.image_processing import IMAGENET_MEAN, IMAGENET_STD
 from vila_ros.model.vision_tower import VisionTower
 from vila_ros.simulation.renderer import Renderer
 from vila_ros.simulation.scene import FrameTruth, SeenThing
-from vila_ros.simulation.scenes import Scene, clip_scene, still_scene
+from vila_ros.simulation.scenes import Scene, clip_scene, crowd_scene, still_scene
 from vila_ros.training.nano.cells import CellLabels, label_cells
 
 LAYER = 5
@@ -36,7 +36,7 @@ PATCHES = (SIDE // 14) ** 2
 WIDTH = 384
 # Drawn somewhat smaller than a camera's picture, which the model squeezes to a square as well.
 _DRAWN = (256, 192)
-STILL, CLIP = "still", "clip"
+STILL, CROWD, CLIP = "still", "crowd", "clip"
 _LABELS = tuple(field.name for field in fields(CellLabels))
 
 See = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
@@ -87,9 +87,13 @@ def vision_tower(threads: int = 2) -> See:
 
 def scene_of(kind: str, seed: int) -> Scene:
     """The scene of a seed. Raises InvalidRequest for an unknown kind."""
-    makers = {STILL: still_scene, CLIP: clip_scene}
+    makers: dict[str, Callable[[int], Scene]] = {
+        STILL: still_scene,
+        CROWD: crowd_scene,
+        CLIP: clip_scene,
+    }
     if kind not in makers:
-        raise InvalidRequest(f"kind {kind!r} is unknown; it is {STILL} or {CLIP}")
+        raise InvalidRequest(f"kind {kind!r} is unknown; it is {', '.join(makers)}")
     return makers[kind](seed)
 
 

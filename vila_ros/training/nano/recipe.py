@@ -74,7 +74,7 @@ FULL = Recipe(
         StageRecipe("words", 100, 1e-3, 16),
         StageRecipe("align", 3000, 2e-3, 64),
         StageRecipe("pretrain", 120, 1e-3, 24),
-        StageRecipe("finetune", 3000, 1e-3, 32),
+        StageRecipe("finetune", 4300, 1e-3, 32),
     ),
 )
 # A minute on two cores: that every part works together, not that it learns much.

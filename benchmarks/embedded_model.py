@@ -190,7 +190,7 @@ def count_ceiling(work: Path, items: Sequence[Item], epochs: int) -> float:
 
     Of the same questions, over the same answers.
     """
-    shards = Shards(work / "shards", [plan for plan in FULL.shards if plan.kind == "still"])
+    shards = Shards(work / "shards", [plan for plan in FULL.shards if plan.kind != "clip"])
     read, see = read_counts(shards, epochs, print), vision_tower()
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for item in items:

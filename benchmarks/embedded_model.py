@@ -34,8 +34,7 @@ from vila_ros.perception.prompt import write_messages
 from vila_ros.perception.types import Frame, MessageKind
 from vila_ros.simulation.questions import Asked, Questioner
 from vila_ros.simulation.renderer import Renderer
-from vila_ros.simulation.scene import FrameTruth
-from vila_ros.simulation.scenes import Scene, clip_scene, still_scene
+from vila_ros.simulation.scenes import Scene, clip_scene, draw_scene, still_scene
 from vila_ros.simulation.shapes import KINDS
 from vila_ros.simulation.wording import NAMES, STEERING
 from vila_ros.training.nano.ceiling import read_counts
@@ -151,19 +150,7 @@ def held_out(seed: int, scenes: int, clips: int) -> Iterator[Item]:
 
 
 def _item(renderer: Renderer, scene: Scene, tasks: Sequence[str]) -> Item:
-    pictures: list[RgbImage] = []
-    truths: list[FrameTruth] = []
-    for index, view in enumerate(scene.views):
-        picture, truth = renderer.draw(
-            scene.surroundings,
-            view.camera,
-            view.things,
-            stamp_ns=round(view.seconds * 1e9),
-            speed=view.speed,
-            seed=scene.seed * 16 + index,
-        )
-        pictures.append(picture)
-        truths.append(truth)
+    pictures, truths = draw_scene(renderer, scene)
     asker = Questioner(truths, np.random.default_rng(scene.seed), rare=True)
     asked = [
         made

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vila_ros.simulation.questions import Questioner
 from vila_ros.simulation.renderer import Renderer
-from vila_ros.simulation.scenes import clip_scene, still_scene
+from vila_ros.simulation.scenes import clip_scene, draw_scene, still_scene
 
 FIRST_SEED = 3_000_000
 TASKS = ("presence", "color", "side", "count", "caption", "json", "what", "place")
@@ -48,19 +48,10 @@ def write_sample(renderer: Renderer, number: int, folder: Path) -> dict[str, obj
     seed = FIRST_SEED + number
     make = clip_scene if number % 4 == 3 else still_scene
     scene = make(seed, held_out=True)
-    names, truths = [], []
-    for index, view in enumerate(scene.views[:CLIP_PICTURES]):
-        picture, truth = renderer.draw(
-            scene.surroundings,
-            view.camera,
-            view.things,
-            stamp_ns=round(view.seconds * 1e9),
-            speed=view.speed,
-            seed=seed * 16 + index,
-        )
-        names.append(f"images/{number}_{index}.png")
-        Image.fromarray(picture).save(folder / names[-1])
-        truths.append(truth)
+    pictures, truths = draw_scene(renderer, scene, CLIP_PICTURES)
+    names = [f"images/{number}_{index}.png" for index in range(len(pictures))]
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture).save(folder / name)
     asker = Questioner(truths, np.random.default_rng(seed), rare=True)
     tasks = TASKS if len(truths) == 1 else CLIP_TASKS
     asked = asker.ask(tasks[number % len(tasks)]) or asker.ask("caption")

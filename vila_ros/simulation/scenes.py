@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vila_ros.simulation.renderer import outline
-from vila_ros.simulation.scene import PLACES, ROOM, Camera, Light, Surroundings, Thing
+from vila_ros.simulation.renderer import Renderer, outline
+from vila_ros.simulation.scene import PLACES, ROOM, Camera, FrameTruth, Light, Surroundings, Thing
 from vila_ros.simulation.shapes import COLORS, KINDS, SHAPES, shade
 
 # One colour of each kind, each colour at least once.
@@ -104,6 +105,24 @@ def clip_scene(seed: int, held_out: bool = False, frames: int | None = None) -> 
         here = replace(camera, y=driven * part)
         views.append(View(seconds * part, here, moved, driven / seconds))
     return Scene(seed, surroundings, tuple(views))
+
+
+def draw_scene(
+    renderer: Renderer, scene: Scene, most: int | None = None
+) -> tuple[list[NDArray[np.uint8]], list[FrameTruth]]:
+    """The pictures of a scene's views (at most `most`), RGB [H, W, 3], and what is true at each."""
+    drawn = [
+        renderer.draw(
+            scene.surroundings,
+            view.camera,
+            view.things,
+            stamp_ns=round(view.seconds * 1e9),
+            speed=view.speed,
+            seed=scene.seed * 16 + index,
+        )
+        for index, view in enumerate(scene.views[:most])
+    ]
+    return [picture for picture, _ in drawn], [truth for _, truth in drawn]
 
 
 def _surroundings(chance: np.random.Generator) -> Surroundings:

@@ -27,7 +27,7 @@ from vila_ros.model.image_processing import IMAGENET_MEAN, IMAGENET_STD
 from vila_ros.model.vision_tower import VisionTower
 from vila_ros.simulation.renderer import Renderer
 from vila_ros.simulation.scene import FrameTruth, SeenThing
-from vila_ros.simulation.scenes import Scene, clip_scene, crowd_scene, still_scene
+from vila_ros.simulation.scenes import Scene, clip_scene, crowd_scene, draw_scene, still_scene
 from vila_ros.training.nano.cells import CellLabels, label_cells
 
 LAYER = 5
@@ -108,21 +108,12 @@ def write_shard(plan: ShardPlan, folder: Path, see: See) -> None:
     pictures = 0
     with Renderer(*_DRAWN) as renderer:
         for seed in range(plan.first, plan.first + plan.count):
-            scene = scene_of(plan.kind, seed)
-            drawn, truths = [], []
-            for index, view in enumerate(scene.views):
-                picture, truth = renderer.draw(
-                    scene.surroundings,
-                    view.camera,
-                    view.things,
-                    stamp_ns=round(view.seconds * 1e9),
-                    speed=view.speed,
-                    seed=seed * 16 + index,
-                )
-                drawn.append(np.asarray(Image.fromarray(picture).resize((SIDE, SIDE))))
-                truths.append(asdict(truth))
+            shown, truths = draw_scene(renderer, scene_of(plan.kind, seed))
+            drawn = [np.asarray(Image.fromarray(each).resize((SIDE, SIDE))) for each in shown]
             features.append(see(np.stack(drawn)))
-            scenes.append({"seed": seed, "first": pictures, "frames": truths})
+            scenes.append(
+                {"seed": seed, "first": pictures, "frames": [asdict(truth) for truth in truths]}
+            )
             pictures += len(drawn)
     part = folder / f"{plan.name}.part.npy"
     np.save(part, np.concatenate(features))

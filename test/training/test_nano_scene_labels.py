@@ -111,6 +111,7 @@ def test_a_color_that_training_never_shows_is_not_denied():
     told = unseen_answers(Asked("caption", "", "A red car ahead and a blue cone on the left."))
     assert len(told) == 2
     assert f"{rare} car ahead and a blue cone" in told[0]
+    assert told[0].startswith("A")
     assert (
         f"A red car ahead and a{'n' * (HELD_OUT['cone'][0] in 'aeiou')} {HELD_OUT['cone']}"
         in (told[1])

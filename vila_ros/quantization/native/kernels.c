@@ -9,6 +9,10 @@
 
 #include "int4.h"
 
+/* Bytes by which memory is asked for ahead of its use, farther than a processor does by itself: while
+ * it multiplies it would else have too little under way. */
+#define AHEAD 8192
+
 static inline float bf16_number(uint16_t bits) {
   union { uint32_t i; float f; } value = {.i = (uint32_t)bits << 16};
   return value.f;

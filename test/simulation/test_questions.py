@@ -9,13 +9,8 @@ import json
 import numpy as np
 import pytest
 
-from vila_ros.simulation.questions import (
-    CLIP_TASKS,
-    TASKS,
-    Questioner,
-    describe,
-    describe_clip,
-)
+from vila_ros.simulation.captions import describe, describe_clip
+from vila_ros.simulation.questions import CLIP_TASKS, TASKS, Questioner
 from vila_ros.simulation.scene import FrameTruth, SeenThing
 from vila_ros.simulation.scenes import HELD_OUT
 from vila_ros.simulation.truth import motion, side
@@ -104,6 +99,10 @@ def test_descriptions_name_everything_from_left_to_right():
     assert describe(frame()) == "Nothing is in the way."
     moving = clip((0.2, 5, 1.0), (0.8, 5, 1.0))
     assert describe_clip(moving) == "A red car crosses from left to right."
+    first = frame(seen(column=0.8), seen("cone", "blue", column=0.1, number=1))
+    second = frame(seen(column=0.8), seen("cone", "blue", column=-0.3, number=1, visible=0.0), at=1)
+    told = "A blue cone leaves. A red car stays where it is."
+    assert describe_clip([first, second]) == told
 
 
 def test_json_answers_are_json_with_the_keys_asked_for():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vila_ros.simulation import wording
+from vila_ros.simulation.captions import describe, describe_clip, named
 from vila_ros.simulation.scene import ROAD, ROOM, YARD, FrameTruth, SeenThing
 from vila_ros.simulation.scenes import HELD_OUT
 from vila_ros.simulation.shapes import COLORS, KINDS
@@ -28,7 +29,7 @@ from vila_ros.simulation.truth import (
     side,
     unclear,
 )
-from vila_ros.simulation.wording import SIDES, article, listed, sentence
+from vila_ros.simulation.wording import SIDES, article, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Questioner:
         there = [thing for thing in self._shown if side(thing) == where]
         if len(there) > 1:
             return None
-        return self._pick(wording.WHAT[where]), _named(there[0]) if there else "nothing"
+        return self._pick(wording.WHAT[where]), named(there[0]) if there else "nothing"
 
     def _ask_nearest(self) -> tuple[str, str] | None:
         if not self._shown or self._unclear:
@@ -191,7 +192,7 @@ class Questioner:
         first, *rest = self._shown
         if rest and rest[0].distance < first.distance * 1.25:
             return None
-        return self._pick(wording.NEAREST), _named(first)
+        return self._pick(wording.NEAREST), named(first)
 
     def _ask_caption(self) -> tuple[str, str] | None:
         return self._pick(wording.CAPTION), describe(self._truth)
@@ -277,7 +278,7 @@ class Questioner:
             return None
         if not there and self._chance.random() < 0.6:
             return None
-        return self._pick(templates), _named(there[0]) if there else "nothing"
+        return self._pick(templates), named(there[0]) if there else "nothing"
 
     def _ask_clip_caption(self) -> tuple[str, str] | None:
         return self._pick(wording.CLIP_CAPTION), describe_clip(self._frames)
@@ -362,26 +363,6 @@ class Questioner:
         return made
 
 
-def describe(truth: FrameTruth) -> str:
-    """A caption: what shows, from left to right, with colours and sides."""
-    things = sorted(shown(truth), key=lambda thing: thing.column)
-    if not things:
-        return "Nothing is in the way."
-    return sentence(listed([_placed(thing) for thing in things]))
-
-
-def describe_clip(frames: Sequence[FrameTruth]) -> str:
-    """What each thing does; where that is not clear, where it is."""
-    said = []
-    for thing in sorted(frames[-1].things, key=lambda each: each.number):
-        did = motion(frames, thing.number)
-        if did is not None:
-            said.append(sentence(f"{_named(thing)} {wording.MOTIONS[did][1]}"))
-        elif shows(thing):
-            said.append(sentence(f"{_named(thing)} is {_where(thing)}"))
-    return " ".join(said) or "Nothing happens."
-
-
 def _shows_throughout(frames: Sequence[FrameTruth], number: int) -> bool:
     return all(
         shows(thing)
@@ -389,19 +370,6 @@ def _shows_throughout(frames: Sequence[FrameTruth], number: int) -> bool:
         for thing in truth.things
         if thing.number == number
     )
-
-
-def _named(thing: SeenThing) -> str:
-    return article(f"{thing.color} {thing.kind}")
-
-
-def _where(thing: SeenThing) -> str:
-    where = rough_side(thing)
-    return where if where == wording.AHEAD else f"on the {where}"
-
-
-def _placed(thing: SeenThing) -> str:
-    return f"{_named(thing)} {_where(thing)}"
 
 
 _Made = tuple[str, str] | tuple[str, str, str]

@@ -11,7 +11,7 @@ from typing import Any
 from vila_ros.nodes.demo.client import Part
 from vila_ros.nodes.demo.known import is_right
 from vila_ros.nodes.demo.questions import DemoQuestion, nanoseconds
-from vila_ros.simulation.questions import describe_clip
+from vila_ros.simulation.captions import describe_clip
 from vila_ros.simulation.scene import FrameTruth
 
 FrameKey = tuple[str, int]

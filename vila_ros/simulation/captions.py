@@ -1,0 +1,46 @@
+# Copyright 2026 The vila_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a picture shows and what happens in a clip, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vila_ros.simulation import wording
+from vila_ros.simulation.scene import FrameTruth, SeenThing
+from vila_ros.simulation.truth import motion, rough_side, shown, shows
+from vila_ros.simulation.wording import article, listed, sentence
+
+
+def describe(truth: FrameTruth) -> str:
+    """A caption: what shows, from left to right, with colours and sides."""
+    things = sorted(shown(truth), key=lambda thing: thing.column)
+    if not things:
+        return "Nothing is in the way."
+    return sentence(listed([_placed(thing) for thing in things]))
+
+
+def describe_clip(frames: Sequence[FrameTruth]) -> str:
+    """What each thing does, from left to right at the end; where that is not clear, where it is."""
+    said = []
+    for thing in sorted(frames[-1].things, key=lambda each: each.column):
+        did = motion(frames, thing.number)
+        if did is not None:
+            said.append(sentence(f"{named(thing)} {wording.MOTIONS[did][1]}"))
+        elif shows(thing):
+            said.append(sentence(f"{named(thing)} is {_where(thing)}"))
+    return " ".join(said) or "Nothing happens."
+
+
+def named(thing: SeenThing) -> str:
+    """A thing by its colour and kind: a red car."""
+    return article(f"{thing.color} {thing.kind}")
+
+
+def _where(thing: SeenThing) -> str:
+    where = rough_side(thing)
+    return where if where == wording.AHEAD else f"on the {where}"
+
+
+def _placed(thing: SeenThing) -> str:
+    return f"{named(thing)} {_where(thing)}"

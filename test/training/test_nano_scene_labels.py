@@ -19,7 +19,13 @@ from vila_ros.simulation.shapes import KINDS
 from vila_ros.simulation.wording import MOTIONS
 from vila_ros.training.nano.cells import label_cells
 from vila_ros.training.nano.mixture import excerpt
-from vila_ros.training.nano.scene_heads import UNSAID, SceneHeads, joined, label_scene
+from vila_ros.training.nano.scene_heads import (
+    NEVER_THERE,
+    UNSAID,
+    SceneHeads,
+    joined,
+    label_scene,
+)
 from vila_ros.training.nano.sequences import IGNORE, Packed, Writer, batch_of
 from vila_ros.training.nano.shards import SceneRecord
 from vila_ros.training.nano.tokens import PAD_ID, learn_tokenizer
@@ -74,13 +80,36 @@ def test_what_appears_has_not_moved_from_anywhere():
     assert np.isnan(labels.shifts).all()
 
 
+def test_a_pictures_end_tells_of_each_kind_how_many_there_are_and_what_became_of_it():
+    car, cone = KINDS.index("car"), KINDS.index("cone")
+    frames = clip(seen(0.5), seen(0.8, visible=0.3), seen(1.2, visible=0.0))
+    owners = np.zeros((3, 64), np.uint8)
+    labels = label_scene(frames, owners, owners)
+    assert labels.counts[:, car].tolist() == [1, UNSAID, 0]
+    assert not labels.counts[:, cone].any()
+    leaves = list(MOTIONS).index("leaves")
+    assert labels.fates[:, car].tolist() == [UNSAID, UNSAID, leaves]
+    assert labels.fates[:, cone].tolist() == [UNSAID, NEVER_THERE, NEVER_THERE]
+
+
+def test_of_two_things_of_a_kind_no_fate_is_told():
+    pair = (seen(0.3), seen(0.7, number=1))
+    frames = tuple(FrameTruth(stamp, "road", 0.0, pair) for stamp in (0, 500_000_000))
+    owners = np.zeros((2, 64), np.uint8)
+    labels = label_scene(frames, owners, owners)
+    assert labels.fates[1, KINDS.index("car")] == UNSAID
+    assert labels.counts[:, KINDS.index("car")].tolist() == [2, 2]
+
+
 def test_the_heads_learn_from_what_is_labelled_alone():
     torch.manual_seed(0)
     still = label_scene(clip(seen(0.2)), np.zeros((1, 64), np.uint8), np.zeros((1, 64), np.uint8))
     heads = SceneHeads(8)
     rows = torch.randn(1, 64, 8, requires_grad=True)
-    heads(rows, still).backward()
+    heads(rows, rows[:, -1], still).backward()
     assert heads.place.weight.grad.abs().sum() > 0
+    assert heads.count.weight.grad.abs().sum() > 0
+    assert heads.fate.weight.grad.abs().sum() == 0
     assert heads.motion.weight.grad.abs().sum() == heads.rank.weight.grad.abs().sum() == 0
     both = joined([still, still])
     assert both.ranks.shape == (2, 64)

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("pybullet")
+
 from vila_ros.engine.interface import ImagePart
 from vila_ros.model.conversation import TEMPLATES, Turn
 from vila_ros.model.interleave import MarkStyle, MediaSegment, lay_out_chunks, mark_media
 from vila_ros.perception.prompt import write_messages
 from vila_ros.perception.types import Frame, MessageKind
+from vila_ros.simulation.renderer import Renderer
+from vila_ros.simulation.scenes import clip_scene, draw_scene, still_scene
+from vila_ros.training.nano.mixture import sequence_of
 from vila_ros.training.nano.network import Network, language_config
 from vila_ros.training.nano.sequences import (
     IGNORE,
@@ -23,6 +28,7 @@ from vila_ros.training.nano.sequences import (
     Writer,
     batch_of,
 )
+from vila_ros.training.nano.shards import SceneRecord
 from vila_ros.training.nano.text import text_only
 from vila_ros.training.nano.tokens import PAD_ID, learn_tokenizer, save_tokenizer
 
@@ -112,6 +118,20 @@ def test_questions_do_not_see_each_other(tokenizer):
             assert torch.allclose(
                 packed[torch.from_numpy(together.owner[0] == number)], expected, atol=1e-4
             )
+
+
+@pytest.mark.parametrize("make", [still_scene, clip_scene])
+def test_a_sequence_keeps_to_its_budget_of_questions(tokenizer, make):
+    writer = Writer(tokenizer)
+    for seed in range(20):
+        with Renderer(64, 48) as renderer:
+            _, truths = draw_scene(renderer, make(seed))
+        record = SceneRecord(tuple(range(len(truths))), tuple(truths))
+        for budget in (60, 400):
+            chance = np.random.default_rng(seed)
+            branches = sequence_of(record, writer, chance, False, budget).branches
+            assert sum(map(len, branches)) <= budget or len(branches) == 1
+            assert branches
 
 
 def test_any_text_can_be_written(tokenizer):

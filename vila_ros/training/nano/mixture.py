@@ -53,16 +53,21 @@ def sequence_of(
     captions: bool,
     budget: int,
 ) -> Packed:
-    """A scene's pictures with questions of about `budget` tokens behind them.
+    """A scene's pictures with questions of at most `budget` tokens behind them, or one.
 
-    captions: whether it is captions alone that are asked for.
+    captions: whether it is captions alone that are asked for. A batch is as long as its longest
+    sequence, so that one of twice the others' length doubles the cost of all.
     """
     frames = record.frames
     times = [frame.stamp_ns / 1e9 for frame in frames]
     beginning = writer.beginning(record.pictures, times, chance)
     asker = Questioner(frames, chance)
-    branches = [] if captions else _family_branches(record, asker, writer, chance)
-    size = sum(len(branch.asked) + len(branch.answer) for branch in branches)
+    branches: list[Branch] = []
+    size = 0
+    for branch in [] if captions else _family_branches(record, asker, writer, chance):
+        if size + len(branch) <= budget:
+            branches.append(branch)
+            size += len(branch)
     tasks = tasks_for(record, captions)
     names = list(tasks)
     shares = np.array([tasks[name] for name in names])
@@ -76,7 +81,7 @@ def sequence_of(
         if answer in ("yes", "no") and chance.random() < _CAPITALISED:
             answer = answer.capitalize()
         branch = writer.branch(asked.question, answer, _weight(asked), unseen=unseen_answers(asked))
-        size += len(branch.asked) + len(branch.answer)
+        size += len(branch)
         if branches and size > budget:
             break
         branches.append(branch)
@@ -100,7 +105,7 @@ def excerpt(record: SceneRecord, length: int, chance: np.random.Generator) -> Sc
 def _family_branches(
     record: SceneRecord, asker: Questioner, writer: Writer, chance: np.random.Generator
 ) -> list[Branch]:
-    """Families of questions, yes and no weighing the same within each; often none."""
+    """Families of questions, yes and no weighing the same within each, in any order; often none."""
     families = CLIP_FAMILIES if record.is_clip else PICTURE_FAMILIES
     if chance.random() >= (CLIP_FAMILY_SHARE if record.is_clip else FAMILY_SHARE):
         return []
@@ -118,7 +123,7 @@ def _family_branches(
             )
             for each in asked
         ]
-    return branches
+    return [branches[index] for index in chance.permutation(len(branches))]
 
 
 def _weight(asked: Asked) -> float:
@@ -136,7 +141,7 @@ def text_sequence(writer: Writer, chance: np.random.Generator, budget: int) -> P
     size = 0
     while size < budget:
         branch = writer.branch(*text_only(chance), image=False)
-        size += len(branch.asked) + len(branch.answer)
+        size += len(branch)
         branches.append(branch)
     return Packed(writer.text_beginning(), tuple(branches))
 

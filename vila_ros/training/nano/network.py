@@ -12,8 +12,9 @@ from torch import nn
 from vila_ros.model.config import LanguageConfig
 from vila_ros.model.language_model import build_language_model
 from vila_ros.model.projector import Projector
-from vila_ros.training.nano.scene_heads import MIDDLE
+from vila_ros.training.nano.scene_heads import MIDDLE, UPPER
 from vila_ros.training.nano.sequences import IGNORE, IMAGE_ID, IMAGE_ROWS, Batch
+from vila_ros.training.packing import attention_bounds
 
 VISION_WIDTH = 384
 PROJECTOR = "mlp_downsample_2x2_fix"
@@ -64,8 +65,11 @@ class Network(nn.Module):
         if config["tie_word_embeddings"]:
             self.language.lm_head.weight = self.language.model.embed_tokens.weight
 
-    def hidden(self, batch: Batch, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[B, L, H] behind the last layer, and the pictures' rows in the middle, [pictures, 64, H].
+    def hidden(
+        self, batch: Batch, projected: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """[B, L, H] behind the last layer; the pictures' rows in the middle, [pictures, 64, H], and
+        the last one of each above it, [pictures, H] (see scene_heads.py).
 
         projected: [pictures, 64, H].
         """
@@ -76,25 +80,25 @@ class Network(nn.Module):
             rows = projected.to(embedded.dtype).flatten(0, 1)
             embedded = embedded.masked_scatter(marks[..., None], rows)
         owner = torch.from_numpy(batch.owner)
-        length = owner.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool).tril()
-        # Padding is of an owner of its own, so that no row is without anything to attend to.
-        same = (owner[:, :, None] == owner[:, None, :]) | (owner[:, None, :] == 0)
         outputs = self.language.model(
             inputs_embeds=embedded,
-            attention_mask=(same & causal)[:, None],
+            attention_mask=attention_bounds(owner.clamp(max=0), owner.clamp(min=0)),
             position_ids=torch.from_numpy(batch.positions),
             use_cache=False,
             output_hidden_states=True,
         )
-        middle = outputs.hidden_states[min(MIDDLE, len(outputs.hidden_states) - 1)]
-        return outputs.last_hidden_state, middle[marks].unflatten(0, (-1, IMAGE_ROWS))
+        middle, upper = (
+            outputs.hidden_states[min(layer, len(outputs.hidden_states) - 1)][marks]
+            for layer in (MIDDLE, UPPER)
+        )
+        last = upper[IMAGE_ROWS - 1 :: IMAGE_ROWS]
+        return outputs.last_hidden_state, (middle.unflatten(0, (-1, IMAGE_ROWS)), last)
 
     def forward(
         self, batch: Batch, projected: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """The weighted mean loss of answers' tokens, the share of them that are right, and the
-        pictures' rows in the middle.
+        pictures' rows half way up, as `hidden` gives them.
         """
         hidden, rows = self.hidden(batch, projected)
         labels = torch.from_numpy(batch.labels)

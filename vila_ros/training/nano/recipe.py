@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vila_ros.errors import InvalidRequest
-from vila_ros.training.nano.shards import CLIP, CROWD, STILL, ShardPlan
+from vila_ros.training.nano.shards import BRIEF, CLIP, CROWD, STILL, ShardPlan
 
 StageName = Literal["words", "align", "pretrain", "finetune"]
 # Seeds of training scenes; whatever is held out has others.
-FIRST_STILL, FIRST_CLIP, FIRST_CROWD = 1_000_000, 1_500_000, 1_800_000
+FIRST_STILL, FIRST_CLIP, FIRST_CROWD, FIRST_BRIEF = 1_000_000, 1_500_000, 1_800_000, 1_900_000
 LAST_SEED = 2_000_000
 
 
@@ -47,17 +47,18 @@ class Recipe:
 
 
 def plan_shards(
-    stills: int, clips: int, size: int, clip_size: int, crowds: int = 0
+    stills: int, clips: int, size: int, clip_size: int, crowds: int = 0, briefs: int = 0
 ) -> tuple[ShardPlan, ...]:
-    """Shards of `size` single views (crowds after the others) and of `clip_size` clips, until there
-    are as many as asked.
+    """Shards of `size` single views (crowds after the others) and of `clip_size` clips (brief ones
+    after the others), until there are as many as asked.
     """
-    if min(stills, clips, size, clip_size) < 1 or crowds < 0:
+    if min(stills, clips, size, clip_size) < 1 or min(crowds, briefs) < 0:
         raise InvalidRequest("every number of scenes must be at least 1")
     return (
         *_shards("stills", STILL, FIRST_STILL, stills, size),
         *_shards("crowds", CROWD, FIRST_CROWD, crowds, size),
         *_shards("clips", CLIP, FIRST_CLIP, clips, clip_size),
+        *_shards("briefs", BRIEF, FIRST_BRIEF, briefs, clip_size),
     )
 
 
@@ -69,7 +70,7 @@ def _shards(name: str, kind: str, first: int, count: int, size: int) -> list[Sha
 
 
 FULL = Recipe(
-    shards=plan_shards(16_000, 2_400, 2_000, 400, crowds=6_000),
+    shards=plan_shards(16_000, 2_400, 2_000, 400, crowds=6_000, briefs=3_200),
     stages=(
         StageRecipe("words", 100, 1e-3, 16),
         StageRecipe("align", 3000, 2e-3, 64),
@@ -79,7 +80,7 @@ FULL = Recipe(
 )
 # A minute on two cores: that every part works together, not that it learns much.
 SHORT = Recipe(
-    shards=plan_shards(24, 8, 24, 8, crowds=6),
+    shards=plan_shards(24, 8, 24, 8, crowds=6, briefs=4),
     stages=(
         StageRecipe("words", 3, 1e-3, 4),
         StageRecipe("align", 6, 2e-3, 8),

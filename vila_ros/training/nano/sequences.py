@@ -45,6 +45,9 @@ class Branch:
     weight: float = 1.0
     spared: tuple[tuple[int, int], ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.asked) + len(self.answer)
+
 
 @dataclass(frozen=True, eq=False)
 class Packed:
@@ -55,7 +58,7 @@ class Packed:
 
     def __len__(self) -> int:
         first = sum(IMAGE_ROWS if isinstance(p, int) else len(p) for p in self.pieces)
-        return first + sum(len(b.asked) + len(b.answer) for b in self.branches)
+        return first + sum(map(len, self.branches))
 
 
 class Writer:

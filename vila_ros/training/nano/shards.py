@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ PATCHES = (SIDE // 14) ** 2
 WIDTH = 384
 # Drawn somewhat smaller than a camera's picture, which the model squeezes to a square as well.
 _DRAWN = (256, 192)
-STILL, CROWD, CLIP = "still", "crowd", "clip"
+STILL, CROWD, CLIP, BRIEF = "still", "crowd", "clip", "brief"
+_BRIEF_VIEWS = 3  # what things do hangs on a clip's ends: more clips teach more than longer ones
 _LABELS = tuple(field.name for field in fields(CellLabels))
 
 See = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
@@ -91,6 +93,7 @@ def scene_of(kind: str, seed: int) -> Scene:
         STILL: still_scene,
         CROWD: crowd_scene,
         CLIP: clip_scene,
+        BRIEF: partial(clip_scene, frames=_BRIEF_VIEWS),
     }
     if kind not in makers:
         raise InvalidRequest(f"kind {kind!r} is unknown; it is {', '.join(makers)}")

@@ -145,7 +145,7 @@ class Trainer:
             [label_scene(r.frames, o, n) for r, o, n in zip(records, owners, ranks, strict=True)]
         )
         loss = loss + self._recipe.cell_weight * cells
-        return loss + self._recipe.scene_weight * self._scene_heads(rows, scenes), right
+        return loss + self._recipe.scene_weight * self._scene_heads(*rows, scenes), right
 
     def _steering_loss(
         self, frames: SteeringFrames, count: int, chance: np.random.Generator

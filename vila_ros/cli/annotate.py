@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_arguments(group: Any) -> None:
     group.add_argument(
-        "--model", default=DEFAULT_MODEL, help="folder, hub id or server, or none (%(default)s)"
+        "--model",
+        default=DEFAULT_MODEL,
+        help="folder, hub id, a server's model, or none (%(default)s)",
     )
     group.add_argument("--second-model", metavar="MODEL", help="to compare answers with")
     group.add_argument(

@@ -26,11 +26,13 @@ def add_engine_spec_arguments(parser: argparse.ArgumentParser, *, several: bool 
             "--model",
             action="append",
             metavar="[NAME:=]MODEL",
-            help=f"folder, hub id or server; repeat to compare ({DEFAULT_MODEL})",
+            help=f"folder, hub id or a server's model; repeat to compare ({DEFAULT_MODEL})",
         )
     else:
         group.add_argument(
-            "--model", default=DEFAULT_MODEL, help="folder, hub id or server (%(default)s)"
+            "--model",
+            default=DEFAULT_MODEL,
+            help="folder, hub id or a server's model (%(default)s)",
         )
     add_runtime_arguments(group)
     group.add_argument("--seed", type=int, default=0, help="of sampling (%(default)s)")

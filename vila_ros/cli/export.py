@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="vila", help="(%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--name", default="recordings", help="of the data set (%(default)s)")
-    sources = parser.add_argument_group("what samples are made of (at least one)")
+    sources = parser.add_argument_group("what samples are made of")
     sources.add_argument("--template", type=Path, metavar="FILE", help="questions by template")
     sources.add_argument(
         "--annotations", type=Path, nargs="+", default=[], metavar="DIR", help="reviewed ones"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,6 +153,15 @@ class TopicValues:
         by_header = series.has_header and stamp_ns > 0
         times = series.stamped if by_header else series.received
         return _matched(times, series.values, stamp_ns if by_header else received_ns, rule)
+
+
+def is_finite(value: Value) -> bool:
+    """Whether a value is text or a number that JSON and statistics can hold.
+
+    Range sensors report inf for "nothing in reach" and NaN for "not measured".
+    """
+    # A comparison, as math.isfinite raises for whole numbers that are larger than any float.
+    return isinstance(value, str) or abs(value) <= sys.float_info.max
 
 
 def _matched(times: list[int], values: list[Value], at: int, rule: ValueRule) -> Value | None:

@@ -8,6 +8,7 @@ import json
 from itertools import pairwise
 
 import av
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from test.datasets.export_data import (
     FRONT,
     REAR,
+    SPEED,
     SPEED_TEMPLATE,
     START_NS,
     TENTH,
@@ -24,6 +26,7 @@ from test.datasets.export_data import (
     write_recording,
 )
 from vila_ros.bags.compressed_image import serialize_compressed_image
+from vila_ros.bags.serialization import serialize_float32
 from vila_ros.bags.writer import BagWriter
 from vila_ros.datasets.plan import LeRobotOptions
 from vila_ros.datasets.split import SplitRule
@@ -207,6 +210,93 @@ def test_a_camera_that_changes_its_size_is_refused(tmp_path):
     recording = frames(tmp_path / "drive", wanted)
     with pytest.raises(VilaError, match="changes from 48x32 to 64x48 pixels"):
         export(tmp_path, recording, template=PLAIN, format="lerobot", split=WHOLE)
+
+
+def pictures(path, files):
+    """A recording of one camera at 10 Hz, of files as they are."""
+    with BagWriter(path) as writer:
+        for index, data in enumerate(files):
+            stamp = START_NS + index * TENTH
+            message = serialize_compressed_image(stamp, "front", "jpeg", data)
+            writer.write(FRONT, "sensor_msgs/msg/CompressedImage", stamp, message)
+    return path
+
+
+def damaged_png(index):
+    """A PNG whole to look at, of whose pixels a part is damaged."""
+    data = bytearray(cv2.imencode(".png", decode_file(jpeg(index))[:, :, ::-1])[1])
+    data[100] ^= 0xFF
+    return bytes(data)
+
+
+def shown_stamps(out):
+    """Of each frame in the video the number of the recorded one that it shows."""
+    found = []
+    for episode in episodes(out):
+        for _, picture in video(out, episode):
+            differences = [
+                np.abs(picture.astype(int) - decode_file(jpeg(index))).mean() for index in range(10)
+            ]
+            found.append(int(np.argmin(differences)))
+    return found
+
+
+EVERY_FRAME = 'samples: [{name: a, every: 0, question: "b?", answer: "{time:.1f}"}]'
+
+
+@pytest.mark.parametrize("cut", [[0], [0, 1], [4], [9], [0, 4]])
+def test_frames_that_cannot_be_read_are_left_out_of_the_videos(tmp_path, cut):
+    files = [jpeg(index) for index in range(10)]
+    for index in cut:
+        files[index] = files[index][: len(files[index]) // 2]
+    report = export(tmp_path, pictures(tmp_path / "drive", files), template=EVERY_FRAME,
+                    format="lerobot", split=WHOLE)  # fmt: skip
+    (episode,) = episodes(tmp_path / "out")
+    stamps = data(tmp_path / "out", episode)["stamp_ns"].to_pylist()
+    numbers = [(stamp - START_NS) // TENTH for stamp in stamps]
+    assert shown_stamps(tmp_path / "out") == numbers
+    assert not set(numbers) & set(cut)
+    assert report.statistics["samples"]["total"] == 10 - len(cut)
+    assert report.statistics["left_out"] == {"damaged frame (truncated file)": len(cut)}
+
+
+@pytest.mark.parametrize(("damaged", "shown"), [([0, 1], [2, 2, 2]), ([2], [0, 1, 1])])
+def test_frames_that_only_decoding_finds_damaged_are_held_over(tmp_path, damaged, shown):
+    files = [damaged_png(index) if index in damaged else jpeg(index) for index in range(10)]
+    report = export(tmp_path, pictures(tmp_path / "drive", files), template=EVERY_FRAME,
+                    format="lerobot", split=WHOLE)  # fmt: skip
+    assert shown_stamps(tmp_path / "out") == [*shown, *range(3, 10)]
+    # What is asked about them would be asked about another picture.
+    answers = [row["content"] for row in lines(tmp_path / "out/meta/vqa.jsonl")][1::2]
+    assert answers == [f"{index / 10:.1f}" for index in range(10) if index not in damaged]
+    assert report.statistics["left_out"] == {"damaged frame (cannot be decoded)": len(damaged)}
+
+
+def test_a_camera_of_which_nothing_can_be_decoded_is_told(tmp_path):
+    recording = pictures(tmp_path / "drive", [damaged_png(index) for index in range(10)])
+    with pytest.raises(VilaError, match="no frame of the camera 'front' can be decoded"):
+        export(tmp_path, recording, template=PLAIN, format="lerobot", split=WHOLE)
+
+
+def test_a_state_that_is_not_finite_ends_the_episode(tmp_path):
+    recording = tmp_path / "drive"
+    with BagWriter(recording) as writer:
+        for index in range(20):
+            stamp = START_NS + index * TENTH
+            message = serialize_compressed_image(stamp, "front", "jpeg", jpeg(index))
+            writer.write(FRONT, "sensor_msgs/msg/CompressedImage", stamp, message)
+            speed = float("nan") if index == 8 else index / 2
+            writer.write(SPEED, "std_msgs/msg/Float32", stamp, serialize_float32(speed))
+    export(tmp_path, recording, template=SPEED_TEMPLATE, format="lerobot", split=WHOLE,
+           lerobot=STATE)  # fmt: skip
+    text = (tmp_path / "out/meta/stats.json").read_text()
+    assert "NaN" not in text
+    states = [
+        state
+        for episode in episodes(tmp_path / "out")
+        for state in data(tmp_path / "out", episode)["observation.state"].to_pylist()
+    ]
+    assert states == [index / 2 for index in range(20) if index != 8]
 
 
 def test_recordings_that_differ_are_refused(tmp_path):

@@ -10,11 +10,7 @@ value is missing for longer, one episode ends and the next begins.
 from __future__ import annotations
 
 import json
-import statistics
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +24,13 @@ from vila_ros.datasets.picking import Shot
 from vila_ros.datasets.provenance import write_provenance
 from vila_ros.datasets.records import ExportedSample, MediaFile, write_samples
 from vila_ros.datasets.slice_export import SAMPLES, SamplePass, SliceTask, open_kept
-from vila_ros.datasets.split import timeline_from_json
 from vila_ros.datasets.thumbnails import choose, thumbnail_url, write_thumbnails
-from vila_ros.datasets.values import TopicValues
+from vila_ros.datasets.writing.lerobot_stretches import (
+    Episode,
+    Track,
+    find_episodes,
+    frame_rate,
+)
 from vila_ros.datasets.writing.lerobot_tables import (
     ACTION,
     STATE,
@@ -44,30 +44,7 @@ from vila_ros.perception.cdr import read_header
 from vila_ros.perception.images import decode_frame, inspect_message
 from vila_ros.perception.types import Frame, MessageKind, RefusedImage
 
-HOLD_NS = 500_000_000
-"""A frame stands for moments up to this far away; longer gaps end the episode."""
-LEAST_FRAMES = 2
 NOT_SHOWN = "question at a frame that no episode shows"
-
-
-@dataclass(slots=True)
-class _Track:
-    """A camera's frames: when recorded, and the headers' stamps."""
-
-    camera: RecordedCamera
-    size: tuple[int, int] = (0, 0)
-    recorded: list[int] = field(default_factory=list)
-    stamped: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Episode:
-    """A part of the recording. frames: of each camera, in the order of the tracks, the number of
-    the recorded frame for each moment."""
-
-    split: str
-    frames: tuple[tuple[int, ...], ...]
-    values: tuple[Mapping[str, float], ...]
 
 
 class _Headers:
@@ -104,10 +81,12 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
     """
     recording = open_kept(task.path, task.rate)
     warnings_before = len(recording.warnings)
-    tracks = {topic: _Track(RecordedCamera(name, topic, MessageKind(kind)))
+    tracks = {topic: Track(RecordedCamera(name, topic, MessageKind(kind)))
               for name, topic, kind in task.cameras}  # fmt: skip
 
     def note(camera: RecordedCamera, shot: Shot) -> None:
+        if not _is_readable(shot.frame.kind, shot.frame.data):
+            return
         track = tracks[camera.topic]
         track.recorded.append(shot.recorded_ns)
         track.stamped.append(shot.frame.stamp_ns)
@@ -115,19 +94,25 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
     first_pass = SamplePass(task, recording, _Headers(), note)
     first_pass.read()
     samples = list(first_pass.samples())
-    fps = options["fps"] or _rate(next(iter(tracks.values())))
+    fps = options["fps"] or frame_rate(next(iter(tracks.values())))
     names = {STATE: options["state"], ACTION: options["action"]}
     needed = list(dict.fromkeys(name for group in names.values() for name in group))
-    episodes = _episodes(task, list(tracks.values()), fps, first_pass.values, needed)
+    episodes = find_episodes(task, list(tracks.values()), fps, first_pass.values, needed)
     placed = _placed(samples, episodes, list(tracks.values()))
     lost = len(samples) - len(placed)
     if lost:
         first_pass.left_out[NOT_SHOWN] += lost
     samples = [sample for sample, _, _ in placed]
     chosen = choose(samples)
-    wanted = {(media.topic, media.stamp_ns) for sample in chosen for media in sample.media}
+    wanted = {_shown_frame(sample) for sample in chosen}
     videos = _Videos(task, list(tracks.values()), episodes, fps, folder, wanted)
     videos.write(recording)
+    first_pass.left_out.update(
+        why for sample in samples if (why := videos.held.get(_shown_frame(sample)))
+    )
+    placed = [each for each in placed if _shown_frame(each[0]) not in videos.held]
+    chosen = [sample for sample in chosen if _shown_frame(sample) not in videos.held]
+    samples = [sample for sample, _, _ in placed]
     about = []
     for number, episode in enumerate(episodes):
         events = _events(number, len(episode.values), placed)
@@ -156,74 +141,8 @@ def export_episodes(task: SliceTask, options: Mapping[str, Any], folder: Path) -
     }
 
 
-def _rate(track: _Track) -> int:
-    gaps = [after - before for before, after in pairwise(track.recorded) if after > before]
-    if not gaps:
-        raise InvalidRequest(
-            f"The camera '{track.camera.name}' has fewer than 2 frames; LeRobot needs a rate."
-        )
-    return max(1, round(1e9 / statistics.median(gaps)))
-
-
-def _episodes(
-    task: SliceTask,
-    tracks: Sequence[_Track],
-    fps: int,
-    values: TopicValues,
-    needed: Sequence[str],
-) -> list[_Episode]:
-    """The stretches of a constant rate in which nothing is missing."""
-    if not all(track.recorded for track in tracks):
-        return []
-    rising = all(a < b for track in tracks for a, b in pairwise(track.stamped))
-    # Header stamps are the cameras' own times; without an order in them those of reception count.
-    clocks = [track.stamped if rising else track.recorded for track in tracks]
-    start, end = max(clock[0] for clock in clocks), min(clock[-1] for clock in clocks)
-    timeline = timeline_from_json(task.timeline)
-    episodes: list[_Episode] = []
-    part, rows, row_values = "", list[tuple[int, ...]](), list[Mapping[str, float]]()
-
-    def finish() -> None:
-        if len(rows) >= LEAST_FRAMES and part != "gap":
-            frames = tuple(zip(*rows, strict=True))
-            episodes.append(_Episode(part, frames, tuple(row_values)))
-        rows.clear()
-        row_values.clear()
-
-    number = 0
-    while (moment := start + round(number * 1e9 / fps)) <= end:
-        number += 1
-        found = [_nearest(clock, moment) for clock in clocks]
-        first = found[0]
-        at = {}
-        if all(index is not None for index in found) and first is not None:
-            stamp, received = tracks[0].stamped[first], tracks[0].recorded[first]
-            at = {name: values.at(name, stamp, received) for name in needed}
-            now = timeline.part_of(received, received)
-        else:
-            now = "gap"
-        numbers = {name: float(v) for name, v in at.items() if isinstance(v, int | float)}
-        if now == "gap" or len(numbers) < len(needed):
-            finish()
-            continue
-        if now != part:
-            finish()
-            part = now
-        rows.append(tuple(index for index in found if index is not None))
-        row_values.append(numbers)
-    finish()
-    return episodes
-
-
-def _nearest(clock: Sequence[int], moment: int) -> int | None:
-    after = bisect_left(clock, moment)
-    near = [index for index in (after - 1, after) if 0 <= index < len(clock)]
-    best = min(near, key=lambda index: abs(clock[index] - moment))
-    return best if abs(clock[best] - moment) <= HOLD_NS else None
-
-
 def _placed(
-    samples: Sequence[ExportedSample], episodes: Sequence[_Episode], tracks: Sequence[_Track]
+    samples: Sequence[ExportedSample], episodes: Sequence[Episode], tracks: Sequence[Track]
 ) -> list[tuple[ExportedSample, int, int]]:
     """Samples with their episode and its frame."""
     places: dict[tuple[str, int], tuple[int, int]] = {}
@@ -234,7 +153,7 @@ def _placed(
                 places.setdefault(key, (number, row))
     found = []
     for sample in samples:
-        place = places.get((sample.media[-1].topic, sample.media[-1].stamp_ns))
+        place = places.get(_shown_frame(sample))
         if place is not None and sample.kind == "image":
             found.append((sample, *place))
     return found
@@ -271,8 +190,8 @@ def _write_events(path: Path, events: Sequence[Sequence[Mapping[str, Any]]], fps
 
 
 def _table(
-    episode: _Episode,
-    tracks: Mapping[str, _Track],
+    episode: Episode,
+    tracks: Mapping[str, Track],
     events: Sequence[Sequence[Mapping[str, Any]]] | None,
     names: Mapping[str, Sequence[str]],
     fps: int,
@@ -293,8 +212,8 @@ class _Videos:
     def __init__(
         self,
         task: SliceTask,
-        tracks: Sequence[_Track],
-        episodes: Sequence[_Episode],
+        tracks: Sequence[Track],
+        episodes: Sequence[Episode],
         fps: int,
         folder: Path,
         wanted: set[tuple[str, int]],
@@ -313,6 +232,10 @@ class _Videos:
         }
         self._open: dict[str, tuple[int, EpisodeVideo]] = {}
         self._last: dict[str, RgbImage] = {}
+        # Of each camera the episodes of the moments that still have no picture.
+        self._waiting: dict[str, list[int]] = {topic: [] for topic in self._tracks}
+        # Shown frames that only decoding found to be damaged: topic, stamp and why.
+        self.held: dict[tuple[str, int], str] = {}
         self.statistics: list[dict[str, Any]] = [{} for _ in episodes]
         self.thumbnails: dict[tuple[str, int], str] = {}
 
@@ -321,39 +244,49 @@ class _Videos:
         counts = dict.fromkeys(self._tracks, 0)
         messages = recording.messages(set(self._tracks), self._task.start_ns, self._task.end_ns - 1)
         for message in messages:
+            kind = self._tracks[message.topic].camera.kind
             try:
                 stamp_ns, frame_id = read_header(message.data)
             except RefusedImage:
                 continue
+            if not _is_readable(kind, message.data):
+                continue  # as the first pass did, whose numbers of frames these are
             index = counts[message.topic]
             counts[message.topic] = index + 1
             track = self._tracks[message.topic]
-            kind = track.camera.kind
             stamp_ns = stamp_ns if stamp_ns > 0 else message.stamp_ns
             self._show(
                 track, index, Frame(track.camera.name, stamp_ns, frame_id, kind, message.data)
             )
+        for topic, waiting in self._waiting.items():
+            if waiting:
+                raise InvalidRequest(
+                    f"'{self._task.path}': no frame of the camera "
+                    f"'{self._tracks[topic].camera.name}' can be decoded; name the others by "
+                    "--cameras."
+                )
         for topic in list(self._open):
             self._close(topic)
 
-    def _show(self, track: _Track, index: int, frame: Frame) -> None:
+    def _show(self, track: Track, index: int, frame: Frame) -> None:
         shown = self._shown[track.camera.topic]
-        picture = None
+        waiting = self._waiting[track.camera.topic]
         while shown.peek() is not None and shown.peek()[0] == index:  # type: ignore[index]
-            _, episode = next(shown)
-            if picture is None:
-                picture = self._picture(track, frame)
-            self._video(track, episode).add(picture)
+            waiting.append(next(shown)[1])
+        if waiting and (picture := self._picture(track, frame)) is not None:
+            for episode in waiting:
+                self._video(track, episode).add(picture)
+            waiting.clear()
 
-    def _picture(self, track: _Track, frame: Frame) -> RgbImage:
-        """The pixels of a frame; a damaged one is held over by the one before."""
+    def _picture(self, track: Track, frame: Frame) -> RgbImage | None:
+        """The pixels of a frame; for a damaged one those of the frame before, None if there is
+        none, so that the next one stands for both."""
         topic = track.camera.topic
         try:
             picture = decode_frame(frame)
-        except RefusedImage:
-            if topic in self._last:
-                return self._last[topic]
-            raise
+        except RefusedImage as error:
+            self.held[topic, frame.stamp_ns] = f"damaged frame ({error.reason.value})"
+            return self._last.get(topic)
         height, width = picture.shape[:2]
         if track.size == (0, 0):
             track.size = (width, height)
@@ -373,7 +306,7 @@ class _Videos:
             self.thumbnails[topic, frame.stamp_ns] = thumbnail_url(picture[:, :, ::-1])
         return picture
 
-    def _video(self, track: _Track, episode: int) -> EpisodeVideo:
+    def _video(self, track: Track, episode: int) -> EpisodeVideo:
         topic = track.camera.topic
         if topic in self._open and self._open[topic][0] != episode:
             self._close(topic)
@@ -404,6 +337,20 @@ class _Peekable(Iterator[tuple[int, int]]):
             raise StopIteration
         found, self._next = self._next, next(self._elements, None)
         return found
+
+
+def _shown_frame(sample: ExportedSample) -> tuple[str, int]:
+    """The frame of a sample, by topic and stamp."""
+    return sample.media[-1].topic, sample.media[-1].stamp_ns
+
+
+def _is_readable(kind: MessageKind, data: bytes) -> bool:
+    """Whether a message can be a frame, as far as that shows without decoding it."""
+    try:
+        inspect_message(kind, data)
+    except RefusedImage:
+        return False
+    return True
 
 
 def _size(view: Any, kind: MessageKind) -> tuple[int, int]:

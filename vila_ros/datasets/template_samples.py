@@ -12,7 +12,7 @@ from vila_ros.datasets.drafts import Draft, clip_of, media_then
 from vila_ros.datasets.picking import Pick, Shot
 from vila_ros.datasets.records import ExportedSample, MediaFile, Part, Turn
 from vila_ros.datasets.template import MEDIA_MARK, SampleRule, Template, fill
-from vila_ros.datasets.values import TopicValues, Value
+from vila_ros.datasets.values import TopicValues, Value, is_finite
 from vila_ros.errors import InvalidRequest
 
 CONDITION = "condition not met"
@@ -104,6 +104,9 @@ class TemplateSource:
             value = values[name]
             if isinstance(value, str) or not low <= value <= high:
                 return CONDITION
+        for name, value in values.items():
+            if not is_finite(value):
+                return f"value '{name}' is not finite"
         known = values | {
             "camera": last.camera,
             "recording": self._recording,

@@ -56,6 +56,8 @@ color:var(--soft)}.key i{width:10px;height:10px;border-radius:3px}
 .media{position:relative;aspect-ratio:16/10;background:#000;width:100%;display:grid;gap:1px}
 .media img{width:100%;height:100%;object-fit:cover;display:block;min-height:0;min-width:0}
 .media.two{grid-template-columns:1fr 1fr}.media.four{grid-template:1fr 1fr/1fr 1fr}
+.none{display:grid;place-items:center;color:#fff9;background:#000;font-size:13px;min-height:0}
+.shots .none{width:240px;height:200px;border-radius:8px}
 .tags{position:absolute;left:8px;bottom:8px;display:flex;gap:4px;flex-wrap:wrap}
 .tag{font-size:11px;font-weight:600;line-height:1;padding:4px 7px;border-radius:6px;color:#fff;
 background:#0009;backdrop-filter:blur(4px)}
@@ -194,11 +196,12 @@ function draw(){const text=$("search").value.toLowerCase();
  $("shown").textContent=`${visible.length} of ${int(sum.samples.total)}`;
  $("grid").replaceChildren(...visible.map((s,i)=>card(s,i)));
  if(!visible.length)$("grid").append(el("div",{class:"empty"},"No sample matches."))}
+function picture(src,alt){return src?el("img",{src,alt,loading:"lazy"}):
+ el("div",{class:"none"},"cannot be decoded")}
 function card(s,i){const n=s.pictures.length,few=n<2?1:n<4?2:4;
  const step=few>1?(n-1)/(few-1):0;
  const media=el("div",{class:`media ${few===2?"two":few===4?"four":""}`});
- for(let k=0;k<few;k++)media.append(el("img",{src:s.pictures[Math.round(k*step)],alt:"",
-  loading:"lazy"}));
+ for(let k=0;k<few;k++)media.append(picture(s.pictures[Math.round(k*step)],""));
  const tags=el("div",{class:"tags"},el("span",{class:`tag ${s.split}`},s.split),
   el("span",{class:"tag"},s.rule));
  if(s.count>1)tags.append(el("span",{class:"tag"},
@@ -212,7 +215,7 @@ function show(i){current=(i+visible.length)%visible.length;const s=visible[curre
  $("detail-title").textContent=s.id;
  const shots=el("div",{class:"shots"});
  s.pictures.forEach((p,k)=>{const f=s.frames[k];shots.append(el("figure",{},
-  el("img",{src:p,alt:`${f.camera}, picture ${k+1}`}),el("figcaption",{},
+  picture(p,`${f.camera}, picture ${k+1}`),el("figcaption",{},
   [f.camera,`${f.stamp_ns} ns`,f.size,f.copied&&"copied",f.blurred&&"blurred"]
   .filter(Boolean).join(", "))))});
  const turns=s.turns.map(([role,text])=>el("div",{class:`turn ${role}`},el("b",{},role),text));

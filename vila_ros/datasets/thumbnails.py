@@ -41,7 +41,8 @@ def choose(samples: Sequence[ExportedSample]) -> list[ExportedSample]:
 def write_thumbnails(
     folder: Path, chosen: Sequence[ExportedSample], picture_of: Callable[[MediaFile], str]
 ) -> None:
-    """preview.jsonl: samples with their pictures as data URLs, which picture_of gives."""
+    """preview.jsonl: samples with their pictures as data URLs, which picture_of gives;
+    "" says that there is none."""
     with (folder / FILE).open("w", encoding="utf-8") as file:
         for sample in chosen:
             file.write(json.dumps(_row(sample, picture_of), ensure_ascii=False) + "\n")
@@ -103,9 +104,13 @@ def _text(parts: Sequence[Part], pictures: int) -> str:
 
 
 def data_url(path: Path, width: int) -> str:
-    """A small JPEG of a picture file; a large JPEG is decoded at a part of its width, in pixels."""
+    """A small JPEG of a picture file; a large JPEG is decoded at a part of its width, in pixels.
+
+    "" for a file that cannot be decoded: files are copied without looking at their pixels.
+    """
     mode = next((mode for part, mode in _REDUCED if width // part >= _SIDE), cv2.IMREAD_COLOR)
-    return thumbnail_url(cv2.imread(str(path), mode | cv2.IMREAD_IGNORE_ORIENTATION))
+    picture = cv2.imread(str(path), mode | cv2.IMREAD_IGNORE_ORIENTATION)
+    return "" if picture is None else thumbnail_url(picture)
 
 
 def thumbnail_url(picture: np.ndarray) -> str:

@@ -92,6 +92,17 @@ def test_vila_json_is_read_from_a_list_or_from_lines(dataset, lines):
     assert [type(part).__name__ for part in one.messages[0].parts] == ["ImagePart", "TextPart"]
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_lines_of_json_end_at_newlines_alone(dataset, separator, ending):
+    path = dataset(lines=True)
+    said = f"Red.{separator}Very."
+    lines = [json.dumps(record(answer=said), ensure_ascii=False) for _ in range(2)]
+    path.write_bytes("".join(line + ending for line in lines).encode())
+
+    assert [each.answer for each in json_conversations(path, 2)] == [said] * 2
+
+
 @pytest.mark.parametrize(
     ("bad", "says"),
     [

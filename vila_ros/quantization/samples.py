@@ -151,10 +151,11 @@ def json_conversations(path: Path, most: int) -> list[Conversation]:
     evenly. Raises InvalidRequest."""
     try:
         text = path.read_text(encoding="utf-8")
+        # str.splitlines would also cut at U+2028 and its like, which may stand inside of a text.
         records = (
             json.loads(text)
             if text.lstrip().startswith("[")
-            else [json.loads(line) for line in text.splitlines() if line.strip()]
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
         )
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"{path} is no JSON of samples: {error}") from error

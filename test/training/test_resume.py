@@ -161,3 +161,18 @@ def test_other_settings_are_refused_once_something_is_learnt(tmp_path: Path):
     second.save("sft", state(1))
     with pytest.raises(InvalidRequest, match="unfinished run with seed 2, not 1"):
         first.open()
+
+
+def test_files_that_no_run_has_made_are_not_touched(tmp_path: Path):
+    folder = RunFolder(tmp_path / "out", {"seed": 1})
+    folder.path.mkdir()
+    (folder.path / "my_notes.txt").write_text("precious")
+    with pytest.raises(InvalidRequest, match="not of a run; choose another --out, or move it away"):
+        folder.open()
+    assert (folder.path / "my_notes.txt").read_text() == "precious"
+    (folder.path / "my_notes.txt").rename(folder.path / "run.json.part")
+    assert not folder.open(), "a run that was killed at its very beginning"
+    other = RunFolder(tmp_path / "file", {"seed": 1})
+    other.path.write_text("precious")
+    with pytest.raises(InvalidRequest, match="not of a run"):
+        other.open()

@@ -72,9 +72,10 @@ class RunFolder:
         """Make the folder, or go on in it; True when there was a run to go on with.
 
         Raises InvalidRequest when it is that of a run with other settings, unless that run had not
-        learnt anything yet.
+        learnt anything yet, and when it holds files but no run.
         """
         run = self.path / "run.json"
+        self._check_own(run)
         other = self._differences(run)
         begun = any(self.path.glob("*/state-*[0-9]")) or any(self.path.glob("*/model"))
         if other is None or (other and not begun):
@@ -90,6 +91,18 @@ class RunFolder:
                 "with its settings, choose another --out, or delete that folder"
             )
         return begun
+
+    def _check_own(self, run: Path) -> None:
+        """Raise InvalidRequest for what no run has made: it is somebody's and stays."""
+        if run.is_file() or not self.path.exists():
+            return
+        # A run that was killed at its very beginning leaves nothing but a part of its settings.
+        begun = run.with_name(run.name + PART)
+        if not self.path.is_dir() or any(each != begun for each in self.path.iterdir()):
+            raise InvalidRequest(
+                f"{self.path}, where a run keeps what it needs to go on, is there already and not "
+                "of a run; choose another --out, or move it away"
+            )
 
     def _differences(self, run: Path) -> list[str] | None:
         """The settings in which the run of a file differs; None if there is no run."""

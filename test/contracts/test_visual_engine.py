@@ -122,15 +122,23 @@ def test_an_engine_is_built_from_a_graph_and_described_as_the_runtime_reads_it(t
     ("graph", "says"),
     [(b"nonsense", "not an ONNX graph"), (b"onnx unbuildable", "could not build")],
 )
-def test_a_failed_build_leaves_what_was_there(tensorrt, tmp_path, graph, says):
+def test_a_failed_build_leaves_nothing(tensorrt, tmp_path, graph, says):
     (tmp_path / "model.onnx").write_bytes(graph)
     about = {"image_size": 56, "rows_per_image": 4, "hidden_size": 64, "token_order": "column"}
     (tmp_path / "visual.json").write_text(json.dumps(about))
-    write_visual_engine(tmp_path / "vision")
 
     with pytest.raises(EngineFailed, match=says):
         build(tmp_path, tmp_path / "vision", max_images=4)
     with pytest.raises(InvalidRequest):
         build(tmp_path, tmp_path / "vision", max_images=0)
+
+    assert not (tmp_path / "vision").exists()
+
+
+def test_what_stands_there_is_not_touched(tmp_path):
+    write_visual_engine(tmp_path / "vision")
+
+    with pytest.raises(InvalidRequest, match="exists already; name another folder by --out"):
+        build(tmp_path, tmp_path / "vision", max_images=4)
 
     assert read_visual_engine(tmp_path / "vision").max_images == 2

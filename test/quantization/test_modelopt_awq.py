@@ -94,18 +94,23 @@ def test_float16_is_converted_without_calibration(small, tmp_path):
 
 
 @needs_modelopt
-def test_what_was_there_is_replaced_only_by_a_whole_result(small, pictures, tmp_path):
+def test_an_empty_folder_may_be_filled(small, tmp_path):
+    (tmp_path / "out").mkdir()
+
+    out = export(small, tmp_path / "out", precision="float16")
+    assert (out / "checkpoint" / "rank0.safetensors").is_file()
+
+
+def test_what_stands_there_is_not_touched(small, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "kept").write_text("from before")
-    (tmp_path / "no images").mkdir()
 
-    with pytest.raises(InvalidRequest):
-        export(small, out, calibration=tmp_path / "no images")
-    assert (out / "kept").is_file()
+    code = main(["--model", str(small), "--out", str(out), "--precision", "float16"])
 
-    export(small, out, precision="float16")
-    assert not (out / "kept").exists()
+    assert code == 1
+    assert "exists already; name another folder by --out" in capsys.readouterr().err
+    assert (out / "kept").read_text() == "from before"
 
 
 def test_the_base_of_the_rotary_embedding_is_written_where_modelopt_leaves_it_out(small, tmp_path):

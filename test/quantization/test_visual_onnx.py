@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from vila_ros.errors import Unsupported
+from vila_ros.errors import InvalidRequest, Unsupported
 from vila_ros.model.checkpoint import load_vila
 from vila_ros.model.random_checkpoint import write_random_checkpoint
 from vila_ros.quantization.visual_onnx import export, load_graph
@@ -41,6 +41,18 @@ def test_the_graph_gives_any_number_of_images_the_rows_of_the_model(small, tmp_p
         "hidden_size": 256,
         "token_order": order,
     }
+
+
+@pytest.mark.parametrize("taken", ["a folder with files", "a file"])
+def test_what_stands_there_is_not_touched(small, tmp_path, taken):
+    out = tmp_path / "out"
+    kept = out / "kept" if taken == "a folder with files" else out
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("from before")
+
+    with pytest.raises(InvalidRequest, match="exists already; name another folder by --out"):
+        export(small, out)
+    assert kept.read_text() == "from before"
 
 
 def test_the_two_token_orders_differ(small):

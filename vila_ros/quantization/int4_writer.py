@@ -19,6 +19,7 @@ from vila_ros.model.language_model import build_language_model
 from vila_ros.quantization.formats import FORMATS, Format
 from vila_ros.quantization.int4_folder import Int4Folder, load_int4_weights, open_int4
 from vila_ros.quantization.int4_weight import Int4Weight
+from vila_ros.quantization.out_folder import check_free
 from vila_ros.quantization.seal import SEAL, write_seal
 
 SHARD_BYTES = 1 << 30
@@ -68,12 +69,6 @@ def convert_folder(
         raise
     part.replace(out)
     return out
-
-
-def check_free(out: Path) -> None:
-    """Raise InvalidRequest where something stands at out already."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InvalidRequest(f"{out} exists already; remove it, or name another folder by --out")
 
 
 def write_folder(

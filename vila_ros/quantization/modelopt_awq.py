@@ -26,6 +26,7 @@ from vila_ros.model.checkpoint import load_vila, locate
 from vila_ros.model.config import LanguageConfig, VilaConfig, read_config
 from vila_ros.model.vila import Vila
 from vila_ros.quantization.calibration import SAMPLES, embeddings_of, read_samples
+from vila_ros.quantization.out_folder import check_free
 
 PRECISIONS = ("int4_awq", "float16")
 GROUP = 128
@@ -48,9 +49,10 @@ def export(
     """Write OUT/checkpoint (and OUT/vila for int4), whole or not at all; returns OUT.
 
     calibration: a folder of images, see calibration.read_samples; needed for int4. device: where
-    the model is loaded, float16 on a GPU, float32 on a CPU. Raises InvalidRequest, Unsupported for
-    NVILA and without modelopt, and what load_vila raises.
+    the model is loaded, float16 on a GPU, float32 on a CPU. Raises InvalidRequest, also where
+    something stands at OUT, Unsupported for NVILA and without modelopt, and what load_vila raises.
     """
+    check_free(out)
     check_precision(precision)
     config = read_config(model)
     check_exportable(config)
@@ -82,7 +84,6 @@ def export(
         if precision == "int4_awq":
             progress("writing the folder for the PyTorch backend")
             _write_vila_folder(modelopt, language_model, config, part / "vila")
-    shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
     return out
 

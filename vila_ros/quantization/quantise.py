@@ -41,11 +41,11 @@ from vila_ros.quantization.groups import GROUP, check_group, round_to_groups
 from vila_ros.quantization.int4_folder import Int4Folder, StoredTensor, int4_of
 from vila_ros.quantization.int4_weight import Int4Weight
 from vila_ros.quantization.int4_writer import (
-    check_free,
     format_named,
     write_folder,
     write_safetensors,
 )
+from vila_ros.quantization.out_folder import check_free
 from vila_ros.quantization.quality import AWQ, FLOAT, NEAREST, Quality, judge
 from vila_ros.quantization.report import LayerError, QuantiseReport, write_report
 from vila_ros.quantization.samples import Encoded, SampleSet, check_size, encode

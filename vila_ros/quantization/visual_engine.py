@@ -21,12 +21,17 @@ from typing import Any
 
 from vila_ros.errors import EngineFailed, InvalidRequest, Unsupported, VilaError
 from vila_ros.model.config import read_json
+from vila_ros.quantization.out_folder import check_free
 
 INPUT = "input"
 
 
 def build(onnx: Path, out: Path, max_images: int) -> Path:
-    """Write OUT, whole or not at all. Raises Unsupported without tensorrt, EngineFailed."""
+    """Write OUT, whole or not at all.
+
+    Raises InvalidRequest where something stands at OUT, Unsupported without tensorrt, EngineFailed.
+    """
+    check_free(out)
     if max_images < 1:
         raise InvalidRequest(f"max_images is {max_images}; it must be at least 1")
     about = read_json(onnx / "visual.json")
@@ -47,7 +52,6 @@ def build(onnx: Path, out: Path, max_images: int) -> Path:
         }
     }
     (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
     return out
 

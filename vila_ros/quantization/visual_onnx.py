@@ -28,6 +28,7 @@ from vila_ros.model.checkpoint import load_weights, locate
 from vila_ros.model.config import VilaConfig, read_config
 from vila_ros.model.projector import Projector
 from vila_ros.model.vision_tower import VisionTower
+from vila_ros.quantization.out_folder import check_free
 
 OPSET = 17
 INPUT, OUTPUT = "input", "encoder_output"
@@ -65,7 +66,11 @@ def load_graph(config: VilaConfig, dtype: torch.dtype) -> VisualGraph:
 
 
 def export(model: Path, out: Path, token_order: str | None = None) -> Path:
-    """Write OUT/model.onnx and OUT/visual.json, whole or not at all; returns OUT."""
+    """Write OUT/model.onnx and OUT/visual.json, whole or not at all; returns OUT.
+
+    Raises InvalidRequest where something stands at OUT, Unsupported as load_graph and write_onnx.
+    """
+    check_free(out)
     config = read_config(model, token_order)
     graph = load_graph(config, torch.float16)
     part = out.with_name(out.name + ".part")
@@ -83,7 +88,6 @@ def export(model: Path, out: Path, token_order: str | None = None) -> Path:
         "token_order": config.token_order,
     }
     (part / "visual.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
     return out
 

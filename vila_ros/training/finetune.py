@@ -18,6 +18,7 @@ from vila_ros.datasets.reading.mixture import Mixture
 from vila_ros.errors import InvalidRequest
 from vila_ros.model.checkpoint import load_vila, locate
 from vila_ros.model.vila import Vila
+from vila_ros.quantization.out_folder import check_free
 from vila_ros.training.card import StageNote, model_card
 from vila_ros.training.data import MixtureData
 from vila_ros.training.journal import Journal, duration
@@ -37,7 +38,7 @@ from vila_ros.training.run_folder import RunFolder, write_text
 from vila_ros.training.scoring import Scores, score
 from vila_ros.training.stage_data import DataRequest, open_stage, prepare_data, stage_encoder
 from vila_ros.training.stages import Stage
-from vila_ros.training.writing import check_free, whole_folder, write_checkpoint
+from vila_ros.training.writing import whole_folder, write_checkpoint
 
 
 @dataclass(frozen=True)

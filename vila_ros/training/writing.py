@@ -18,6 +18,7 @@ from vila_ros.model.config import VilaConfig, read_json
 from vila_ros.model.language_model import language_name
 from vila_ros.model.vila import Vila
 from vila_ros.model.weights import WeightFile, open_weights
+from vila_ros.quantization.out_folder import check_free
 from vila_ros.training.run_folder import PART, flush
 
 WEIGHT_FILES = re.compile(
@@ -40,14 +41,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         flush(path)
     part.replace(folder)
     flush(folder.parent)
-
-
-def check_free(folder: Path) -> None:
-    """InvalidRequest when there is something at that place."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidRequest(f"{folder} exists already; choose another --out, or delete it")
-    if folder.is_dir():
-        folder.rmdir()
 
 
 def write_checkpoint(vila: Vila, learnt: Mapping[str, torch.Tensor], folder: Path) -> None:

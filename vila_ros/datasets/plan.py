@@ -18,6 +18,7 @@ from vila_ros.datasets.cameras import exported_cameras
 from vila_ros.datasets.logged_samples import logged_topics
 from vila_ros.datasets.slice_export import SliceTask
 from vila_ros.datasets.split import (
+    REAL_TIME_NS,
     Drive,
     SplitRule,
     Timeline,
@@ -30,6 +31,7 @@ from vila_ros.datasets.template_samples import TemplateSource
 from vila_ros.datasets.values import TopicValues
 from vila_ros.datasets.writing.formats import format_of
 from vila_ros.errors import InvalidRequest
+from vila_ros.evaluation.recordings import named_recordings
 from vila_ros.fleet.output_folder import recording_identity
 from vila_ros.fleet.slices import time_slices
 from vila_ros.fleet.types import Task, task_id
@@ -167,8 +169,8 @@ def plan_export(options: ExportOptions) -> Plan:
             )
         )
     found = _assigned(annotations, recordings, warnings)
-    others = tuple(recording.path for _, recording in answers) if logged else ()
-    tasks = _tasks(options, recordings, text, logged, others, found)
+    others = [recording for _, recording in answers] if logged else []
+    tasks = _tasks(options, recordings, text, logged, _answers_of(recordings, others), found)
     parameters = {
         "recordings": [{"name": each.name, **recording_identity(each.path)} for each in recordings],
         "format": options.format,
@@ -178,7 +180,7 @@ def plan_export(options: ExportOptions) -> Plan:
             name: [asdict(each) for each in rows] for name, rows in sorted(found.items())
         },
         "logged": logged,
-        "answers": [recording_identity(path) for path in others],
+        "answers": [recording_identity(each.path) for each in others],
         "cameras": list(options.cameras),
         "split": asdict(options.split),
         "quality": options.quality,
@@ -235,6 +237,38 @@ def _check_lerobot(options: ExportOptions, template: Template) -> None:
             )
 
 
+def _answers_of(
+    recordings: Sequence[PlannedRecording], answers: Sequence[Recording]
+) -> dict[str, list[Path]]:
+    """The recordings of answers in which those to each recording are sought, by its name.
+
+    Answers name their frames by camera and stamp. Made-up stamps are the same in every recording,
+    so with several of these the answers' own name counts, which is that of what was replayed.
+    """
+    found: dict[str, list[Path]] = {each.name: [] for each in recordings}
+    made_up = [each for each in recordings if each.start_ns < REAL_TIME_NS]
+    for source in answers:
+        owners = list(recordings)
+        if len(made_up) > 1 and source.start_ns < REAL_TIME_NS:
+            owners = [each for each in made_up if _replayed(each.path) == _replayed(source.path)]
+            if len(owners) != 1:
+                raise InvalidRequest(
+                    f"'{source.path}' holds answers at made-up times, which are the same in "
+                    f"{', '.join(str(each.path) for each in made_up)}; it is called as "
+                    f"{len(owners) or 'none'} of these, so that whose answers they are cannot be "
+                    "told. Name it as the recording it is about, or export each with its answers "
+                    "alone."
+                )
+        for each in owners:
+            found[each.name].append(source.path)
+    return found
+
+
+def _replayed(path: Path) -> str:
+    """The name that `vila replay` gives to the answers to a recording, if it is the only one."""
+    return next(iter(named_recordings([path])))
+
+
 def _assigned(
     annotations: Mapping[Path, list[FrameAnnotation]],
     recordings: Sequence[PlannedRecording],
@@ -265,7 +299,7 @@ def _tasks(
     recordings: Sequence[PlannedRecording],
     text: str,
     logged: bool,
-    answers: Sequence[Path],
+    answers: Mapping[str, Sequence[Path]],
     annotations: Mapping[str, list[FrameAnnotation]],
 ) -> list[Task]:
     tasks: list[Task] = []
@@ -287,7 +321,7 @@ def _tasks(
             place="",
             template=text,
             logged=logged,
-            answers=tuple(str(path.absolute()) for path in answers),
+            answers=tuple(str(path.absolute()) for path in answers[recording.name]),
             quality=options.quality,
             hook=options.hook,
             seed=options.split.seed,

@@ -20,8 +20,9 @@ from vila_ros.errors import InvalidRequest
 Part = Literal["train", "val", "gap"]
 METHODS = ("auto", "recording", "time")
 _ENOUGH_RECORDINGS = 5  # so many are needed before "auto" splits by recording
-# Sources without times of their own (videos, folders, tubs) begin at 1 s; those are not one drive.
-_REAL_TIME_NS = 1_000_000_000_000_000
+REAL_TIME_NS = 1_000_000_000_000_000
+"""Times before it are made up: sources without times of their own (videos, folders, tubs) all begin
+at 1 s. That theirs coincide says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def overlapping(drives: Sequence[Drive]) -> list[list[Drive]]:
     groups: list[list[Drive]] = []
     end = 0
     for drive in sorted(drives, key=lambda drive: (drive.start_ns, drive.recording)):
-        real = drive.start_ns >= _REAL_TIME_NS
+        real = drive.start_ns >= REAL_TIME_NS
         if groups and real and drive.start_ns <= end:
             groups[-1].append(drive)
         else:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,9 @@ import numpy as np
 import pytest
 
 from test.evaluation.conftest import QUESTIONS
+from vila_ros.bags.recording import open_recording
+from vila_ros.bags.serialization import serialize_float32
+from vila_ros.bags.writer import BagWriter
 from vila_ros.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -171,6 +175,26 @@ def test_a_failing_answer_counts_as_wrong_and_is_told(drives, questions, tmp_pat
         0,
     )
     assert "It failed, as it was told to." in (out / "report.html").read_text()
+
+
+def test_a_sensor_that_says_inf_and_an_answer_without_end_leave_a_whole_report(
+    drives, questions, tmp_path
+):
+    drive, out = tmp_path / "drive", tmp_path / "out"
+    source = open_recording(drives[0])
+    with BagWriter(drive) as writer:
+        for message in source.messages():
+            writer.write(message.topic, message.type, message.stamp_ns, message.data)
+            far = math.inf if message.stamp_ns < source.start_ns + 1_500_000_000 else 4.0
+            writer.write("/r", "std_msgs/msg/Float32", message.stamp_ns, serialize_float32(far))
+    questions.write_text(
+        "questions: [{id: far, ask: how far, every: 1s, number: {topic: /r}, tolerance: 1}]"
+    )
+    options = json.dumps({"says": "9" * 400})
+    assert evaluate([drive], questions, out, "--model", "see", options=options) == 0
+    far = results(out)["metrics"]["see"]["far"]
+    assert (far["asked"], far["scored"], far["metrics"]["within"]) == (4, 2, 0.0)
+    assert far["metrics"]["understood"] == 0.0
 
 
 def test_a_recording_that_cannot_be_read_is_named_and_the_others_count(

@@ -63,6 +63,12 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
+@pytest.fixture
+def line_separators() -> str:
+    """What Unicode calls the end of a line (UAX 14) and JSON does not: one answer still."""
+    return "one\u2028two\u2029three\x85four"
+
+
 @pytest.fixture(autouse=True)
 def no_engine_is_left():
     """Engines of other tests answer otherwise."""

@@ -65,6 +65,15 @@ def test_a_recording_of_the_descriptions_is_written(drives, tmp_path):
     assert rows[0]["model"] == "see"
 
 
+def test_a_description_that_holds_line_separators_is_one(drives, tmp_path, line_separators):
+    out, options = tmp_path / "out", json.dumps({"says": line_separators})
+    assert replay(drives[0], "--out", out, "--engine-options", options) == 0
+    texts = [
+        deserialize(each).data for each in open_recording(out / "drive_mcap").messages([TEXT_TOPIC])
+    ]
+    assert texts == [line_separators] * 4
+
+
 def test_slices_and_workers_do_not_show(drives, tmp_path, monkeypatch):
     assert replay(*drives, "--out", tmp_path / "whole") == 0
     monkeypatch.setattr(replaying, "SLICE_SECONDS", 0.7)

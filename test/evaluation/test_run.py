@@ -197,6 +197,17 @@ def test_a_sensor_that_says_inf_and_an_answer_without_end_leave_a_whole_report(
     assert far["metrics"]["understood"] == 0.0
 
 
+def test_an_answer_that_holds_line_separators_is_one_answer(
+    drives, questions, tmp_path, line_separators
+):
+    out = tmp_path / "out"
+    options = json.dumps({"says": line_separators})
+    assert evaluate(drives[:1], questions, out, "--model", "see", options=options) == 0
+    with (out / "answers.jsonl").open(encoding="utf-8") as file:
+        texts = [row["text"] for row in map(json.loads, file) if row["question"] == "people"]
+    assert texts == [line_separators] * 4
+
+
 def test_a_recording_that_cannot_be_read_is_named_and_the_others_count(
     drives, questions, tmp_path, capsys
 ):

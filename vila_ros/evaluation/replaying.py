@@ -18,7 +18,7 @@ from vila_ros.bags.vila_messages import DescriptionWriter
 from vila_ros.bags.writer import BagWriter
 from vila_ros.engine.interface import EngineSpec, GenerationStats
 from vila_ros.errors import VilaError
-from vila_ros.evaluation.ask_task import WORK
+from vila_ros.evaluation.ask_task import ANSWERS, WORK, read_rows
 from vila_ros.evaluation.asker import chosen_cameras
 from vila_ros.evaluation.plan import AskPlan, PlannedQuestion, Schedule
 from vila_ros.evaluation.recordings import named_recordings
@@ -175,8 +175,7 @@ class _FolderRun:
             self.unreadable[name] = result.error
             return
         assert result.folder is not None
-        for line in (result.folder / "answers.jsonl").read_text().splitlines():
-            row = json.loads(line)
+        for row in read_rows(result.folder / ANSWERS):
             self._rows.append(row)
             self.failed += row["error"] is not None
             self.described += row["error"] is None

@@ -184,6 +184,16 @@ def test_events_at_times():
     assert values(nothing, rows)["precision"] is None
 
 
+def test_an_answer_that_fails_does_not_end_an_event():
+    asked = question("event", {}, ["yes", "no"], 1.0, "yes", (("", 2.0),))
+    said = ["no", "no", "yes", "", "yes", "no"]
+    rows = [row(t, text, **({} if text else FAILED)) for t, text in enumerate(said)]
+    found = values(asked, rows)
+    assert (found["precision"], found["recall"], found["delay"]) == (1.0, 1.0, 0.0)
+    silent = values(asked, [row(t, "", **FAILED) for t in range(4)])
+    assert (silent["precision"], silent["recall"]) == (None, 0.0)
+
+
 def test_nothing_expected_gives_no_metric():
     asked = question("choice", {"": FROM_TOPIC}, ["yes", "no"])
     summary = summarize(asked, scored(asked, [row(0, "yes")]))

@@ -15,8 +15,11 @@ from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
 from vila_ros.bags.vila_messages import DESCRIPTION_TOPIC, TEXT_TOPIC, vila_types
 from vila_ros.cli.main import main
+from vila_ros.engine.interface import EngineSpec
 from vila_ros.evaluation import replaying
 from vila_ros.evaluation.recordings import named_recordings, overlaps
+from vila_ros.evaluation.replaying import ReplaySettings, replay_to_folder
+from vila_ros.fleet.types import Progress
 
 SECOND = 10**9
 
@@ -79,6 +82,25 @@ def test_slices_and_workers_do_not_show(drives, tmp_path, monkeypatch):
     monkeypatch.setattr(replaying, "SLICE_SECONDS", 0.7)
     assert replay(*drives, "--out", tmp_path / "sliced", "--workers", 2) == 0
     assert files(tmp_path / "whole") == files(tmp_path / "sliced")
+
+
+def test_what_is_done_is_kept_when_another_recording_can_be_read_again(
+    unreadable, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(replaying, "SLICE_SECONDS", 2.0)
+    paths, mend = unreadable
+    settings = ReplaySettings(EngineSpec(SEEING, "see"), 1.0, {"prompt": "Describe."})
+
+    def progress() -> Progress:
+        told: list[Progress] = []
+        replay_to_folder(paths, settings, tmp_path / "out", progress=told.append)
+        return told[-1]
+
+    first = progress()
+    assert (first.done, first.failed) == (2, 0)
+    mend()
+    second = progress()
+    assert (second.total, second.resumed, second.failed) == (4, 2, 0)
 
 
 def test_only_a_part_is_replayed(drives, capsys):

@@ -23,6 +23,12 @@ from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import serialize_float32
 from vila_ros.bags.writer import BagWriter
 from vila_ros.cli.main import main
+from vila_ros.engine.interface import EngineSpec
+from vila_ros.evaluation import run as running
+from vila_ros.evaluation.output import write_output
+from vila_ros.evaluation.question_file import read_question_file
+from vila_ros.evaluation.run import EvaluationSettings
+from vila_ros.fleet.types import Progress
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEEING = "test.evaluation.engines:SeeingEngine"
@@ -220,6 +226,28 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_count(
     assert "broken was left out" in (out / "report.html").read_text()
     # It is mended, and the same command takes it in. A changed recording is another run.
     assert evaluate([drives[0], broken], questions, out, "--model", "see") == 1
+
+
+def test_what_is_done_is_kept_when_another_recording_can_be_read_again(
+    unreadable, questions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(running, "SLICE_SECONDS", 2.0)
+    paths, mend = unreadable
+    models = {name: EngineSpec(SEEING, "see") for name in ("one", "two")}
+
+    def progress() -> Progress:
+        told: list[Progress] = []
+        running.evaluate(
+            paths, read_question_file(questions), QUESTIONS, EvaluationSettings(models),
+            tmp_path / "out", write_output, progress=told.append,
+        )  # fmt: skip
+        return told[-1]
+
+    first = progress()
+    assert (first.done, first.failed) == (4, 0)
+    mend()
+    second = progress()
+    assert (second.total, second.resumed, second.failed) == (8, 4, 0)
 
 
 @pytest.mark.parametrize(

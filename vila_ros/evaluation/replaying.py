@@ -149,18 +149,19 @@ class _FolderRun:
         self._rows: list[dict[str, Any]] = []
 
     def plan(self, named: Mapping[str, Path]) -> list[Task]:
-        """The tasks: slices of each recording."""
+        """The tasks: slices of each recording. For their ids see vila_ros.evaluation.run."""
         tasks: list[Task] = []
-        for name, path in named.items():
+        for number, (name, path) in enumerate(named.items()):
             try:
                 whole = replay_plan(path, self._settings)
             except VilaError as error:
                 self.unreadable[name] = error.message
                 continue
             self._paths[name] = path
-            for start, end in time_slices(whole.start_ns, whole.end_ns, SLICE_SECONDS):
-                part = AskPlan(**{**_shallow(whole), "start_ns": start, "end_ns": end})
-                task = part.task(task_id(len(tasks), name))
+            slices = time_slices(whole.start_ns, whole.end_ns, SLICE_SECONDS)
+            for part, (start, end) in enumerate(slices):
+                plan = AskPlan(**{**_shallow(whole), "start_ns": start, "end_ns": end})
+                task = plan.task(task_id(number, f"{name}-{part:04d}"))
                 self._names[task.id] = name
                 tasks.append(task)
         return tasks

@@ -147,16 +147,20 @@ class _Run:
         self.spans: dict[str, tuple[int, int]] = {}
 
     def plan(self, named: Mapping[str, Path]) -> list[Task]:
-        """A task for each slice of each recording and each model."""
+        """A task for each slice of each recording and each model.
+
+        Its id does not depend on which other recordings can be read, so that what is done is kept
+        when another one can be read in a later run.
+        """
         tasks: list[Task] = []
-        for name, path in named.items():
+        for number, (name, path) in enumerate(named.items()):
             try:
                 plans = self._plans(name, path)
             except VilaError as error:
                 self._gathered.unreadable[name] = error.message
                 continue
-            for model, plan in plans:
-                task = plan.task(task_id(len(tasks), f"{name}-{model}"))
+            for part, (model, plan) in enumerate(plans):
+                task = plan.task(task_id(number, f"{name}-{model}-{part:04d}"))
                 self._of[task.id] = model, name
                 tasks.append(task)
         for text in overlaps(self.spans):

@@ -5,13 +5,19 @@
 import math
 
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from test.annotation.conftest import START_NS
 from test.vehicle_messages import header, imu, odometry, stamped_twist, twist
 from vila_ros.annotation.motion import HardMotion, MotionLimits, hard_moments
 from vila_ros.annotation.vehicle_motion import MotionSample, motion_samples, motion_topics
 from vila_ros.bags.recording import open_recording
-from vila_ros.bags.serialization import serialize, serialize_float32, typestore_with
+from vila_ros.bags.serialization import (
+    serialize,
+    serialize_float32,
+    standard_types,
+    typestore_with,
+)
 from vila_ros.bags.writer import BagWriter
 from vila_ros.errors import InvalidRequest
 
@@ -184,6 +190,23 @@ def test_messages_that_cannot_be_read_are_told_and_skipped(tmp_path):
     assert "braked hard: 6.0" in moment.reason.text
     assert len(skipped) == 1
     assert "/speed at" in skipped[0]
+
+
+def test_messages_of_a_second_type_on_a_topic_are_left_out(tmp_path):
+    """As two publishers that disagree about a topic's type leave it in a recording."""
+    store = standard_types()
+    text = serialize(store.types["std_msgs/msg/String"]("fast"), "std_msgs/msg/String")
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        number = writer.add_connection("/speed", "std_msgs/msg/Float32", typestore=store)
+        other = writer.add_connection("/speed", "std_msgs/msg/String", typestore=store)
+        for index in range(3):
+            writer.write(number, at(index), serialize_float32(index))
+            writer.write(other, at(index) + 1, text)
+    (file,) = (tmp_path / "bag").glob("*.mcap")
+    skipped = []
+    found = motion_samples(open_recording(file), START_NS, END_NS, skipped.append)
+    assert [sample.speed for sample in found] == [0.0, 1.0, 2.0]
+    assert skipped == []
 
 
 def test_slices_find_the_same_as_the_whole(tmp_path):

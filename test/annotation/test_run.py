@@ -3,6 +3,7 @@
 """From recordings to an annotation folder: mined, drafted, resumed, the same wherever it ran."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,20 @@ def test_any_number_of_workers_and_slices_gives_the_same_bytes(drives, tmp_path,
     monkeypatch.setattr(running, "SLICE_SECONDS", 2.6)
     annotate(drives, tmp_path / "slices", SETTINGS, Fleet())
     assert content(tmp_path / "slices") == content(tmp_path / "one")
+
+
+@pytest.mark.parametrize("part", ["engine", "second", "vision"])
+def test_a_model_that_was_trained_anew_is_another_run(part, drives, golden, tmp_path):
+    model = shutil.copytree(golden, tmp_path / "model")
+    spec = VisionSpec(str(model)) if part == "vision" else replace(ENGINE, model=str(model))
+    settings = replace(SETTINGS, drafts=False, **{part: spec})
+    out = tmp_path / "out"
+    assert annotate(drives[:1], out, settings, Fleet()).complete
+    assert annotate(drives[:1], out, settings, Fleet()).was_complete
+    weights = next(model.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-4] + b"anew")
+    with pytest.raises(UnusableFolder, match=rf"of another run: models\.{part}\.files was"):
+        annotate(drives[:1], out, settings, Fleet())
 
 
 KILLED = """

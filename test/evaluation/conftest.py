@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,29 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_drive(path, seconds=4.0, rate=5.0, seed=seed, storage=storage)
         paths.append(path)
     return paths
+
+
+@pytest.fixture
+def unreadable(drives: list[Path], tmp_path: Path) -> tuple[list[Path], Callable[[], None]]:
+    """Two recordings, the first unreadable until what stands beside them is called.
+
+    As where there was no space to unpack it; to the run it is the same recording.
+    """
+    paths = [tmp_path / "first.mcap", tmp_path / "second.mcap"]
+    whole = next(drives[0].glob("*.mcap")).read_bytes()
+    for path, data in zip(paths, (bytes(len(whole)), whole), strict=True):
+        path.write_bytes(data)
+
+    def mend() -> None:
+        paths[0].write_bytes(whole)
+
+    return paths, mend
+
+
+@pytest.fixture
+def line_separators() -> str:
+    """What Unicode calls the end of a line (UAX 14) and JSON does not: one answer still."""
+    return "one\u2028two\u2029three\x85four"
 
 
 @pytest.fixture(autouse=True)

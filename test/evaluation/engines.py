@@ -18,13 +18,16 @@ class SeeingEngine(EchoEngine):
 
     With choices the answer is the choice at index (mean modulo their number); with a schema the
     smallest value. wrong_after: from this mean on, other choices are taken. fail: raise for prompts
-    that hold it.
+    that hold it. says: what it answers where it is neither choices nor a schema.
     """
 
-    def __init__(self, model: str, *, shift: int = 0, fail: str = "", **options: object) -> None:
+    def __init__(
+        self, model: str, *, shift: int = 0, fail: str = "", says: str = "", **options: object
+    ) -> None:
         super().__init__(model, **options)  # type: ignore[arg-type]
         self.shift = shift
         self.fail = fail
+        self.says = says
 
     def answer(self, request: GenerationRequest) -> list[str]:
         images = [part.pixels for part in media(request)]  # type: ignore[union-attr]
@@ -37,4 +40,6 @@ class SeeingEngine(EchoEngine):
             return request.choices[index].split(" ")
         if request.json_schema:
             return json.dumps(json.loads(smallest(request.json_schema))).split(" ")
+        if self.says:
+            return [self.says]
         return f"{len(images)} images, mean {mean + self.shift}".split(" ")

@@ -107,6 +107,8 @@ def test_case_articles_and_punctuation_do_not_count():
         ("none at all", 0),
         ("cannot tell", None),
         ("someone", None),
+        ("9" * 400, None),
+        ("-" + "1" * 200 + " or 3", 3),
     ],
 )
 def test_the_first_number_of_an_answer(text, number):

@@ -15,8 +15,11 @@ from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
 from vila_ros.bags.vila_messages import DESCRIPTION_TOPIC, TEXT_TOPIC, vila_types
 from vila_ros.cli.main import main
+from vila_ros.engine.interface import EngineSpec
 from vila_ros.evaluation import replaying
 from vila_ros.evaluation.recordings import named_recordings, overlaps
+from vila_ros.evaluation.replaying import ReplaySettings, replay_to_folder
+from vila_ros.fleet.types import Progress
 
 SECOND = 10**9
 
@@ -65,11 +68,39 @@ def test_a_recording_of_the_descriptions_is_written(drives, tmp_path):
     assert rows[0]["model"] == "see"
 
 
+def test_a_description_that_holds_line_separators_is_one(drives, tmp_path, line_separators):
+    out, options = tmp_path / "out", json.dumps({"says": line_separators})
+    assert replay(drives[0], "--out", out, "--engine-options", options) == 0
+    texts = [
+        deserialize(each).data for each in open_recording(out / "drive_mcap").messages([TEXT_TOPIC])
+    ]
+    assert texts == [line_separators] * 4
+
+
 def test_slices_and_workers_do_not_show(drives, tmp_path, monkeypatch):
     assert replay(*drives, "--out", tmp_path / "whole") == 0
     monkeypatch.setattr(replaying, "SLICE_SECONDS", 0.7)
     assert replay(*drives, "--out", tmp_path / "sliced", "--workers", 2) == 0
     assert files(tmp_path / "whole") == files(tmp_path / "sliced")
+
+
+def test_what_is_done_is_kept_when_another_recording_can_be_read_again(
+    unreadable, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(replaying, "SLICE_SECONDS", 2.0)
+    paths, mend = unreadable
+    settings = ReplaySettings(EngineSpec(SEEING, "see"), 1.0, {"prompt": "Describe."})
+
+    def progress() -> Progress:
+        told: list[Progress] = []
+        replay_to_folder(paths, settings, tmp_path / "out", progress=told.append)
+        return told[-1]
+
+    first = progress()
+    assert (first.done, first.failed) == (2, 0)
+    mend()
+    second = progress()
+    assert (second.total, second.resumed, second.failed) == (4, 2, 0)
 
 
 def test_only_a_part_is_replayed(drives, capsys):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -18,7 +19,16 @@ import numpy as np
 import pytest
 
 from test.evaluation.conftest import QUESTIONS
+from vila_ros.bags.recording import open_recording
+from vila_ros.bags.serialization import serialize_float32
+from vila_ros.bags.writer import BagWriter
 from vila_ros.cli.main import main
+from vila_ros.engine.interface import EngineSpec
+from vila_ros.evaluation import run as running
+from vila_ros.evaluation.output import write_output
+from vila_ros.evaluation.question_file import read_question_file
+from vila_ros.evaluation.run import EvaluationSettings
+from vila_ros.fleet.types import Progress
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEEING = "test.evaluation.engines:SeeingEngine"
@@ -173,6 +183,37 @@ def test_a_failing_answer_counts_as_wrong_and_is_told(drives, questions, tmp_pat
     assert "It failed, as it was told to." in (out / "report.html").read_text()
 
 
+def test_a_sensor_that_says_inf_and_an_answer_without_end_leave_a_whole_report(
+    drives, questions, tmp_path
+):
+    drive, out = tmp_path / "drive", tmp_path / "out"
+    source = open_recording(drives[0])
+    with BagWriter(drive) as writer:
+        for message in source.messages():
+            writer.write(message.topic, message.type, message.stamp_ns, message.data)
+            far = math.inf if message.stamp_ns < source.start_ns + 1_500_000_000 else 4.0
+            writer.write("/r", "std_msgs/msg/Float32", message.stamp_ns, serialize_float32(far))
+    questions.write_text(
+        "questions: [{id: far, ask: how far, every: 1s, number: {topic: /r}, tolerance: 1}]"
+    )
+    options = json.dumps({"says": "9" * 400})
+    assert evaluate([drive], questions, out, "--model", "see", options=options) == 0
+    far = results(out)["metrics"]["see"]["far"]
+    assert (far["asked"], far["scored"], far["metrics"]["within"]) == (4, 2, 0.0)
+    assert far["metrics"]["understood"] == 0.0
+
+
+def test_an_answer_that_holds_line_separators_is_one_answer(
+    drives, questions, tmp_path, line_separators
+):
+    out = tmp_path / "out"
+    options = json.dumps({"says": line_separators})
+    assert evaluate(drives[:1], questions, out, "--model", "see", options=options) == 0
+    with (out / "answers.jsonl").open(encoding="utf-8") as file:
+        texts = [row["text"] for row in map(json.loads, file) if row["question"] == "people"]
+    assert texts == [line_separators] * 4
+
+
 def test_a_recording_that_cannot_be_read_is_named_and_the_others_count(
     drives, questions, tmp_path, capsys
 ):
@@ -185,6 +226,28 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_count(
     assert "broken was left out" in (out / "report.html").read_text()
     # It is mended, and the same command takes it in. A changed recording is another run.
     assert evaluate([drives[0], broken], questions, out, "--model", "see") == 1
+
+
+def test_what_is_done_is_kept_when_another_recording_can_be_read_again(
+    unreadable, questions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(running, "SLICE_SECONDS", 2.0)
+    paths, mend = unreadable
+    models = {name: EngineSpec(SEEING, "see") for name in ("one", "two")}
+
+    def progress() -> Progress:
+        told: list[Progress] = []
+        running.evaluate(
+            paths, read_question_file(questions), QUESTIONS, EvaluationSettings(models),
+            tmp_path / "out", write_output, progress=told.append,
+        )  # fmt: skip
+        return told[-1]
+
+    first = progress()
+    assert (first.done, first.failed) == (4, 0)
+    mend()
+    second = progress()
+    assert (second.total, second.resumed, second.failed) == (8, 4, 0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 import pytest
 
 from vila_ros.evaluation.comparison import compare
@@ -92,6 +95,50 @@ def test_numbers():
     assert found["root_mean_square_error"] == pytest.approx(2.5**0.5)
 
 
+NOT_NUMBERS = [math.inf, -math.inf, math.nan, sys.float_info.max]
+
+
+@pytest.mark.parametrize("value", NOT_NUMBERS, ids="{:.1e}".format)
+def test_a_topic_that_says_no_number_is_no_truth(value):
+    number = question("number", {"": FROM_TOPIC}, tolerance=1.0)
+    summary = summarize(number, scored(number, [row(0, "3", value), row(1, "3", 3)]))
+    assert (summary.scored, summary.values["within"], summary.values["bias"]) == (1, 1.0, 0.0)
+    fields = question("fields", {"far": FROM_TOPIC, "road": Source(constant="straight")})
+    given = row(0, "", value, json='{"far": 3.0, "road": "straight"}')
+    assert values(fields, [given])["all_right"] == 1.0
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_choice_and_an_event_of_no_number_are_not_scored(value):
+    for source in (FROM_TOPIC, Source(topic=TOPIC, mapping={"1": "yes"})):
+        choice = question("choice", {"": source}, ["yes", "no"])
+        assert summarize(choice, scored(choice, [row(0, "yes", value)])).scored == 0
+    event = question("event", {"": FROM_TOPIC}, ["yes", "no"], 1.0, "yes")
+    (answer,) = scored(event, [row(0, "yes", value)])
+    assert answer.expected is None
+
+
+def test_bins_and_a_map_say_what_an_infinite_range_means():
+    bins = Bins((("near", None, 10.0), ("far", 10.0, None)))
+    for source in (Source(topic=TOPIC, bins=bins), Source(topic=TOPIC, mapping={"inf": "far"})):
+        choice = question("choice", {"": source}, ["near", "far"])
+        assert values(choice, [row(0, "far", math.inf)])["accuracy"] == 1.0
+        assert values(choice, [row(0, "far", math.nan)])["accuracy"] is None
+
+
+def test_a_text_of_which_none_is_accepted_is_not_scored():
+    asked = question("text", {"": FROM_TOPIC})
+    assert summarize(asked, scored(asked, [row(0, "rain", [])])).scored == 0
+
+
+def test_answers_of_endless_digits_are_wrong_and_no_more():
+    asked = question("number", {"": FROM_TOPIC}, tolerance=1.0)
+    found = values(asked, [row(0, "9" * 400, 3), row(1, "3", 3)])
+    assert (found["within"], found["understood"], found["root_mean_square_error"]) == (0.5, 0.5, 0)
+    fields = question("fields", {"far": FROM_TOPIC})
+    assert values(fields, [row(0, "", 2.5, json=f'{{"far": {"9" * 400}}}')])["all_right"] == 0
+
+
 def test_texts_take_the_best_of_what_is_accepted():
     asked = question("text", {"": Source(constant=["clear sky", "sunny"])})
     found = values(asked, [row(0, "Sunny."), row(1, "a clear day"), row(2, "rain", **FAILED)])
@@ -135,6 +182,16 @@ def test_events_at_times():
     assert (other.values["precision"], other.values["recall"]) == (1.0, 1.0)
     nothing = question("event", {}, (), 1.0, "yes", (("other", 4.0),))
     assert values(nothing, rows)["precision"] is None
+
+
+def test_an_answer_that_fails_does_not_end_an_event():
+    asked = question("event", {}, ["yes", "no"], 1.0, "yes", (("", 2.0),))
+    said = ["no", "no", "yes", "", "yes", "no"]
+    rows = [row(t, text, **({} if text else FAILED)) for t, text in enumerate(said)]
+    found = values(asked, rows)
+    assert (found["precision"], found["recall"], found["delay"]) == (1.0, 1.0, 0.0)
+    silent = values(asked, [row(t, "", **FAILED) for t in range(4)])
+    assert (silent["precision"], silent["recall"]) == (None, 0.0)
 
 
 def test_nothing_expected_gives_no_metric():

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import math
 
+import numpy as np
 import pytest
 
 from vila_ros.bags.serialization import standard_types
@@ -59,6 +61,28 @@ def test_fields_of_messages_and_arrays():
 
     with pytest.raises(InvalidRequest, match=r"there is no 'lineal'; there are: angular, linear$"):
         Path("lineal.x").of(twist)
+
+
+@pytest.mark.parametrize(
+    ("kind", "elements", "path", "value"),
+    [
+        ("UInt8", [200, 100, 50], "data | sum", 350),
+        ("UInt8", [200, 100, 60], "data | mean", 120.0),
+        ("Int8", [100, 100, 100], "data | mean", 100.0),
+        ("Int8", [-128], "data[0] | abs", 128),
+        ("Int64", [2**62, 2**62], "data | sum", 2**63),
+        ("Float32", [2.75], "data[0] | round", 3),
+        ("Float32", [math.inf, math.nan], "data[0] | round", None),
+        ("Float32", [math.inf, math.nan], "data[1] | round", None),
+    ],
+)
+def test_arrays_are_reckoned_without_wrapping_around(kind, elements, path, value):
+    types = standard_types().types
+    layout = types["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0)
+    array = np.array(elements, kind.lower())
+    found = ValuePath(path).of(types[f"std_msgs/msg/{kind}MultiArray"](layout, array))
+    assert found == value
+    assert type(found) is type(value)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from vila_ros.annotation.store import CANDIDATES, DRAFTS, FORMAT, MANIFEST, VERS
 from vila_ros.annotation.types import Candidate
 from vila_ros.bags.recording import open_recording
 from vila_ros.errors import InvalidRequest
-from vila_ros.fleet.output_folder import OutputFolder, recording_identity
+from vila_ros.fleet.output_folder import OutputFolder, model_identity, recording_identity
 from vila_ros.fleet.run import run_tasks
 from vila_ros.fleet.slices import time_slices
 from vila_ros.fleet.types import Progress, Task, TaskResult, task_id
@@ -78,6 +78,7 @@ def annotate(
     parameters = {
         "recordings": [recording_identity(path) for path in paths],
         "settings": settings.to_json(),
+        "models": {name: model_identity(spec.model) for name, spec in settings.models.items()},
     }
     with OutputFolder(out, KIND, parameters) as folder:
         if folder.complete:

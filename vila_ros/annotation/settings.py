@@ -99,6 +99,12 @@ class AnnotationSettings:
         return cls(**fields)
 
     @property
+    def models(self) -> dict[str, EngineSpec | VisionSpec]:
+        """The models that take part, by the names of their fields."""
+        parts = {"engine": self.engine, "second": self.second, "vision": self.vision}
+        return {name: spec for name, spec in parts.items() if spec is not None}
+
+    @property
     def asked(self) -> tuple[str, ...]:
         """Every question that is asked of a frame, each once."""
         pairs = [question for pair in (*self.same, *self.opposite) for question in pair]

@@ -13,7 +13,7 @@ from typing import Any
 from vila_ros.bags.recorded_cameras import IMAGE_KINDS, RecordedCamera
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotations_by_recording
-from vila_ros.datasets.blurring import load_hook
+from vila_ros.datasets.blurring import hook_identity
 from vila_ros.datasets.cameras import exported_cameras
 from vila_ros.datasets.logged_samples import logged_topics
 from vila_ros.datasets.slice_export import SliceTask
@@ -129,8 +129,7 @@ def plan_export(options: ExportOptions) -> Plan:
                 f"{why}. Choose another format, or take the rule out."
             )
     _check_lerobot(options, template)
-    if options.hook:
-        load_hook(options.hook)
+    hook = hook_identity(options.hook) if options.hook else None
     annotations = annotations_by_recording(options.annotations)
     warnings: list[str] = []
     opened = _open_all(options, warnings)
@@ -184,7 +183,7 @@ def plan_export(options: ExportOptions) -> Plan:
         "cameras": list(options.cameras),
         "split": asdict(options.split),
         "quality": options.quality,
-        "hook": options.hook,
+        "hook": hook,
         "slice": options.slice,
         "rate": options.rate,
         "lerobot": asdict(options.lerobot) if options.format == "lerobot" else {},

@@ -9,6 +9,7 @@ timings.jsonl, line by line what each took; frames/, small pictures of the newes
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from vila_ros.fleet.types import Task
 from vila_ros.perception.types import Answer
 
 WORK = "vila_ros.evaluation.ask_task:ask_task"
+ANSWERS, TIMINGS = "answers.jsonl", "timings.jsonl"
 PROBABILITY_DIGITS = 4  # further ones depend on what else the processor computed
 
 
@@ -32,8 +34,8 @@ def ask_task(task: Task, folder: Path) -> dict[str, Any]:
     thumbnails = Thumbnails(folder / "frames", plan.thumbnails)
     with (
         Asker(plan) as asker,
-        (folder / "answers.jsonl").open("w") as answers,
-        (folder / "timings.jsonl").open("w") as timings,
+        (folder / ANSWERS).open("w", encoding="utf-8") as answers,
+        (folder / TIMINGS).open("w", encoding="utf-8") as timings,
     ):
         for question, asked in asker.answers():
             if asked.answer is None:
@@ -58,6 +60,16 @@ def ask_task(task: Task, folder: Path) -> dict[str, Any]:
         "model": capabilities.model if capabilities else "",
         "runtime": capabilities.runtime if capabilities else "",
     }
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a task's ANSWERS or TIMINGS.
+
+    A line ends with a newline alone; str.splitlines() would cut at U+2028 and its like, which
+    answers may hold.
+    """
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
 
 
 def answer_row(question: PlannedQuestion, asked: Asked, origin_ns: int) -> dict[str, Any]:

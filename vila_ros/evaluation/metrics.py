@@ -10,8 +10,10 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 _Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
+_LARGEST = 1e150  # its square, as in a root mean square error, is still a finite float
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
@@ -70,9 +72,25 @@ def token_f1(given: str, expected: str) -> float:
     return 2 * common / (len(left) + len(right))
 
 
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether it can be reckoned with: neither inf nor NaN, nor so large that its square is inf.
+
+    Range sensors say inf for "nothing there" (REP 117), drivers the largest float for "not known".
+    """
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and abs(value) <= _LARGEST
+
+
 def first_number(text: str) -> float | None:
-    """The first number of a text, in digits or as an English word up to twenty; None without."""
-    found = [(match.start(), float(match[0].replace(",", ""))) for match in _NUMBER.finditer(text)]
+    """The first number of a text, in digits or as an English word up to twenty; None without.
+
+    What is_number() refuses is none: a model that repeats one digit has given no answer.
+    """
+    found = [
+        (match.start(), number)
+        for match in _NUMBER.finditer(text)
+        if is_number(number := float(match[0].replace(",", "")))
+    ]
     found += [
         (match.start(), _NUMBER_WORDS[match[0]])
         for match in re.finditer(r"[a-z]+", text.lower())

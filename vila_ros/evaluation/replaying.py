@@ -18,7 +18,7 @@ from vila_ros.bags.vila_messages import DescriptionWriter
 from vila_ros.bags.writer import BagWriter
 from vila_ros.engine.interface import EngineSpec, GenerationStats
 from vila_ros.errors import VilaError
-from vila_ros.evaluation.ask_task import WORK
+from vila_ros.evaluation.ask_task import ANSWERS, WORK, read_rows
 from vila_ros.evaluation.asker import chosen_cameras
 from vila_ros.evaluation.plan import AskPlan, PlannedQuestion, Schedule
 from vila_ros.evaluation.recordings import named_recordings
@@ -149,18 +149,19 @@ class _FolderRun:
         self._rows: list[dict[str, Any]] = []
 
     def plan(self, named: Mapping[str, Path]) -> list[Task]:
-        """The tasks: slices of each recording."""
+        """The tasks: slices of each recording. For their ids see vila_ros.evaluation.run."""
         tasks: list[Task] = []
-        for name, path in named.items():
+        for number, (name, path) in enumerate(named.items()):
             try:
                 whole = replay_plan(path, self._settings)
             except VilaError as error:
                 self.unreadable[name] = error.message
                 continue
             self._paths[name] = path
-            for start, end in time_slices(whole.start_ns, whole.end_ns, SLICE_SECONDS):
-                part = AskPlan(**{**_shallow(whole), "start_ns": start, "end_ns": end})
-                task = part.task(task_id(len(tasks), name))
+            slices = time_slices(whole.start_ns, whole.end_ns, SLICE_SECONDS)
+            for part, (start, end) in enumerate(slices):
+                plan = AskPlan(**{**_shallow(whole), "start_ns": start, "end_ns": end})
+                task = plan.task(task_id(number, f"{name}-{part:04d}"))
                 self._names[task.id] = name
                 tasks.append(task)
         return tasks
@@ -175,8 +176,7 @@ class _FolderRun:
             self.unreadable[name] = result.error
             return
         assert result.folder is not None
-        for line in (result.folder / "answers.jsonl").read_text().splitlines():
-            row = json.loads(line)
+        for row in read_rows(result.folder / ANSWERS):
             self._rows.append(row)
             self.failed += row["error"] is not None
             self.described += row["error"] is None

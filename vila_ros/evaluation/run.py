@@ -14,7 +14,7 @@ from typing import Any
 from vila_ros.bags.recording import open_recording
 from vila_ros.engine.interface import EngineSpec
 from vila_ros.errors import InvalidRequest, VilaError
-from vila_ros.evaluation.ask_task import WORK
+from vila_ros.evaluation.ask_task import ANSWERS, TIMINGS, WORK, read_rows
 from vila_ros.evaluation.asker import chosen_cameras
 from vila_ros.evaluation.baseline import read_baseline
 from vila_ros.evaluation.plan import AskPlan, PlannedQuestion, Schedule
@@ -147,16 +147,20 @@ class _Run:
         self.spans: dict[str, tuple[int, int]] = {}
 
     def plan(self, named: Mapping[str, Path]) -> list[Task]:
-        """A task for each slice of each recording and each model."""
+        """A task for each slice of each recording and each model.
+
+        Its id does not depend on which other recordings can be read, so that what is done is kept
+        when another one can be read in a later run.
+        """
         tasks: list[Task] = []
-        for name, path in named.items():
+        for number, (name, path) in enumerate(named.items()):
             try:
                 plans = self._plans(name, path)
             except VilaError as error:
                 self._gathered.unreadable[name] = error.message
                 continue
-            for model, plan in plans:
-                task = plan.task(task_id(len(tasks), f"{name}-{model}"))
+            for part, (model, plan) in enumerate(plans):
+                task = plan.task(task_id(number, f"{name}-{model}-{part:04d}"))
                 self._of[task.id] = model, name
                 tasks.append(task)
         for text in overlaps(self.spans):
@@ -199,17 +203,16 @@ class _Run:
             gathered.unreadable[f"{name} ({model})"] = result.error
             return
         assert result.folder is not None
-        for line in (result.folder / "answers.jsonl").read_text().splitlines():
-            row = json.loads(line)
+        for row in read_rows(result.folder / ANSWERS):
             scored = score_row(self._questions[row["question"]], row, model, name)
             gathered.answers.append(scored)
             if row["frame"]:
                 key = (name, row["frame"])
                 gathered.frames.setdefault(key, result.folder / "frames" / row["frame"])
-        lines = (result.folder / "timings.jsonl").read_text().splitlines()
-        asked = gathered.answers[len(gathered.answers) - len(lines) :]
-        for line, answer in zip(lines, asked, strict=True):
-            gathered.timings.append((model, answer.question, json.loads(line)))
+        timings = list(read_rows(result.folder / TIMINGS))
+        asked = gathered.answers[len(gathered.answers) - len(timings) :]
+        for timing, answer in zip(timings, asked, strict=True):
+            gathered.timings.append((model, answer.question, timing))
         for warning in result.value["warnings"]:
             gathered.warn(f"{name}: {warning}")
         gathered.engines[model] = result.value["model"], result.value["runtime"]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vila_ros.evaluation.metrics import first_number, normalized, token_f1
+from vila_ros.evaluation.metrics import first_number, is_number, normalized, token_f1
 from vila_ros.evaluation.types import EvaluationQuestion, ScoredAnswer, Source
 
 _LABEL_SECONDS = 0.0015  # times in a file have milliseconds
@@ -51,6 +51,8 @@ def _text(question: EvaluationQuestion, row: Mapping[str, Any], recording: str) 
     if expected is NOTHING:
         return given, NOTHING, None, {}
     accepted = [str(each) for each in (expected if isinstance(expected, list) else [expected])]
+    if not accepted:
+        return given, NOTHING, None, {}
     f1 = max(token_f1(given, each) for each in accepted)
     exact = any(normalized(given) == normalized(each) for each in accepted)
     return given, " / ".join(accepted), f1, {"exact": exact, "f1": round(f1, 6)}
@@ -69,7 +71,7 @@ def _choice(question: EvaluationQuestion, row: Mapping[str, Any], recording: str
 def _number(question: EvaluationQuestion, row: Mapping[str, Any], recording: str) -> Scored:
     given = first_number(row["text"])
     expected = expected_value(question.expect.sources[""], row, recording)
-    if isinstance(expected, bool) or not isinstance(expected, int | float):
+    if not is_number(expected):
         return given, NOTHING, None, {}
     if given is None:
         return None, expected, 0.0, {"off": None}
@@ -108,7 +110,10 @@ _SCORES = {"text": _text, "choice": _choice, "number": _number, "fields": _field
 
 
 def expected_value(source: Source, row: Mapping[str, Any], recording: str) -> Any:
-    """What a source says for a row; NOTHING where it says nothing."""
+    """What a source says for a row; NOTHING where it says nothing, as a topic does by inf and NaN.
+
+    Bins and a map are asked first: what a sensor calls inf may well be "far".
+    """
     if source.labels:
         for name, seconds, value in source.labels:
             if name in ("", recording) and abs(seconds - row["seconds"]) <= _LABEL_SECONDS:
@@ -122,13 +127,13 @@ def expected_value(source: Source, row: Mapping[str, Any], recording: str) -> An
     value = row["truth"][name]
     if value is None:
         return NOTHING
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     if source.bins is not None:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
         found = source.bins.choice(value) if number else None
         return NOTHING if found is None else found
     if source.mapping is not None:
         return source.mapping.get(_written(value), NOTHING)
-    return value
+    return NOTHING if number and not is_number(value) else value
 
 
 def truth_name(source: Source) -> str:
@@ -163,7 +168,7 @@ def _written(value: Any) -> str:
     """As YAML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
 
@@ -181,7 +186,7 @@ def _same(given: Any, expected: Any) -> bool:
         return False
     if isinstance(expected, bool) or isinstance(given, bool):
         return given is expected
-    if isinstance(expected, int | float) and isinstance(given, int | float):
+    if is_number(expected) and is_number(given):
         return abs(given - expected) <= 1e-6 * max(1.0, abs(expected))
     if isinstance(expected, str) and isinstance(given, str):
         return normalized(given) == normalized(expected)

@@ -152,7 +152,8 @@ def _event(
 def event_match(question: EvaluationQuestion, answers: Sequence[ScoredAnswer]) -> EventMatch | None:
     """Events of one recording; None where nothing is known of it."""
     ordered = sorted(answers, key=lambda each: each.stamp_ns)
-    reported = onsets([(each.seconds, bool(each.given)) for each in ordered])
+    # An answer that failed says neither that it goes on nor that it ended.
+    reported = onsets([(each.seconds, bool(each.given)) for each in ordered if not each.error])
     if question.expect.sources:
         states = [each for each in ordered if each.expected is not None]
         if not states:

@@ -79,7 +79,7 @@ class ValuePath:
 
     def of(self, message: Any) -> Any:
         """The value in a message: JSON values. Raises InvalidRequest where the path leads nowhere;
-        None where a list is empty and has no first, least or mean."""
+        None where a list is empty and has no first, least or mean, and for inf and NaN rounded."""
         value = message
         for step in self._steps:
             value = self._follow(value, step)
@@ -139,14 +139,17 @@ class ValuePath:
             ) from None
 
     def _call(self, value: Any, name: str) -> Any:
+        value = _plain(value)  # numpy's integers would wrap around in sums
         try:
             if name in _LIST_FUNCTIONS:
-                if not isinstance(value, list | tuple | np.ndarray):
+                if not isinstance(value, list):
                     raise self._wrong(f"{name} needs a list, there is {_kind(value)}")
-                return _LIST_FUNCTIONS[name](list(value))
+                return _LIST_FUNCTIONS[name](value)
             return abs(value) if name == "abs" else round(value)
         except TypeError:
             raise self._wrong(f"{name} needs numbers") from None
+        except (ValueError, OverflowError):
+            return None  # no integer is near inf or NaN; one such message is no wrong path
 
     def _wrong(self, why: str) -> InvalidRequest:
         return InvalidRequest(f"the path '{self.text}' leads nowhere: {why}")

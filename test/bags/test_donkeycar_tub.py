@@ -20,7 +20,9 @@ CAMERA, ANGLE, THROTTLE = "/camera/image_raw/compressed", "/user/angle", "/user/
 FIRST_MS = 1_600_000_000_000
 
 
-def make_tub(folder: Path, records: int = 12, interval_ms: int = 50, deleted=()) -> Path:
+def make_tub(
+    folder: Path, records: int = 12, interval_ms: int = 50, first_ms: int = FIRST_MS, deleted=()
+) -> Path:
     """A tub as donkeycar writes it: ten records a catalog."""
     (folder / "images").mkdir(parents=True)
     catalogs: dict[str, list[str]] = {}
@@ -30,7 +32,7 @@ def make_tub(folder: Path, records: int = 12, interval_ms: int = 50, deleted=())
         row = {
             "_index": i,
             "_session_id": "20-01-01_0",
-            "_timestamp_ms": FIRST_MS + i * interval_ms,
+            "_timestamp_ms": first_ms + i * interval_ms,
             "cam/image_array": image,
             "user/angle": i / 16 - 0.5,
             "user/mode": "user",
@@ -84,8 +86,11 @@ def test_images_steering_and_throttle_come_by_index(tmp_path, form):
     assert len(list(recording.messages(start_ns=messages[9].stamp_ns))) == 27
 
 
-def test_times_at_which_no_car_drives_are_replaced_and_it_is_said(tmp_path):
-    recording = open_recording(make_tub(tmp_path / "tub", interval_ms=3))
+@pytest.mark.parametrize(
+    "times", [{"interval_ms": 3}, {"first_ms": FIRST_MS * 1000}, {"first_ms": -100}]
+)
+def test_times_at_which_no_car_drives_are_replaced_and_it_is_said(tmp_path, times):
+    recording = open_recording(make_tub(tmp_path / "tub", **times))
     stamps = [message.stamp_ns for message in recording.messages([CAMERA])]
     assert stamps == [1_000_000_000 + i * 50_000_000 for i in range(12)]
     header = deserialize(next(recording.messages([CAMERA]))).header

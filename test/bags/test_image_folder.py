@@ -10,6 +10,7 @@ import pytest
 
 from test.bags.conftest import START_NS, jpeg
 from vila_ros.bags.image_folder import MAX_IMAGE_BYTES
+from vila_ros.bags.recorded_cameras import recorded_cameras
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
 from vila_ros.errors import InvalidRecording
@@ -59,6 +60,23 @@ def test_names_that_are_times_are_the_stamps(tmp_path):
     assert recording.warnings == []
 
 
+@pytest.mark.parametrize(
+    ("name", "is_stamp"),
+    [
+        ("2147483647999999999", True),
+        ("2147483648000000000", False),
+        ("4000000000000000000", False),
+        ("0700000000000000000", False),
+    ],
+)
+def test_a_name_beyond_what_a_stamp_holds_is_no_time(tmp_path, name, is_stamp):
+    (tmp_path / f"{name}.jpg").write_bytes(jpeg())
+    recording = open_recording(tmp_path)
+    (message,) = recording.messages()
+    assert message.stamp_ns == (int(name) if is_stamp else 1_000_000_000)
+    assert any("have no times" in warning for warning in recording.warnings) != is_stamp
+
+
 def test_subfolders_are_cameras_in_one_time_order(tmp_path):
     for camera in ("front left", "2"):
         (tmp_path / camera).mkdir()
@@ -70,6 +88,26 @@ def test_subfolders_are_cameras_in_one_time_order(tmp_path):
     messages = list(recording.messages())
     assert [m.stamp_ns for m in messages] == sorted(m.stamp_ns for m in messages)
     assert {message.topic for message in messages[:2]} == topics
+
+
+@pytest.mark.parametrize(
+    ("folders", "topics"),
+    [
+        (("前", "後"), ("/_", "/__2")),
+        (("cam-0", "cam_0", "cam_0_2"), ("/cam_0", "/cam_0_2", "/cam_0_2_2")),
+    ],
+)
+def test_cameras_whose_names_a_topic_cannot_tell_apart_are_numbered(tmp_path, folders, topics):
+    for number, camera in enumerate(folders):
+        (tmp_path / camera).mkdir()
+        (tmp_path / camera / "1.jpg").write_bytes(jpeg(number))
+    recording = open_recording(tmp_path)
+    assert set(recording.topics) == {f"{topic}/image_raw/compressed" for topic in topics}
+    images = [deserialize(message) for message in recording.messages()]
+    assert {image.header.frame_id: bytes(image.data) for image in images} == {
+        camera: jpeg(number) for number, camera in enumerate(folders)
+    }
+    assert len(recorded_cameras(recording)) == len(folders)
 
 
 def test_a_file_that_is_no_image_is_skipped_and_named(tmp_path):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -119,13 +118,17 @@ def split(folder: Path, parts: list[list], storage: str, compression: Compressio
         part.rmdir()
         if not merged:
             merged = info | {"relative_file_paths": [], "files": []}
-            counts: Counter[str] = Counter()
+            topics: dict[str, dict] = {}
         merged["relative_file_paths"].append(name)
-        merged["files"].append(info["files"][0] | {"path": name})
+        about = info["files"][0] | {"path": name}
+        if not messages:  # as rosbag2 writes it
+            about["starting_time"] = {"nanoseconds_since_epoch": 2**63 - 1}
+            about["duration"] = {"nanoseconds": 0}
+        merged["files"].append(about)
         for topic in info["topics_with_message_count"]:
-            counts[topic["topic_metadata"]["name"]] += topic["message_count"]
-    for topic in merged["topics_with_message_count"]:
-        topic["message_count"] = counts[topic["topic_metadata"]["name"]]
+            known = topics.setdefault(topic["topic_metadata"]["name"], topic | {"message_count": 0})
+            known["message_count"] += topic["message_count"]
+    merged["topics_with_message_count"] = list(topics.values())
     text = yaml.safe_dump({"rosbag2_bagfile_information": merged})
     (folder / "metadata.yaml").write_text(text)
     return folder
@@ -140,6 +143,19 @@ def test_split_files_are_one_recording(tmp_path, storage, compression):
     assert list(recording.messages()) == messages
     assert recording.topics[CAMERA].count == 33
     assert list(recording.messages(start_ns=messages[80].stamp_ns)) == messages[80:]
+    assert recording.warnings == []
+
+
+@pytest.mark.parametrize(("storage", "compression"), COMPRESSIONS)
+@pytest.mark.parametrize("empty", [0, 1])
+def test_a_part_without_messages_has_no_time(tmp_path, storage, compression, empty):
+    messages = drive(frames=3)
+    parts = [messages, messages]
+    parts[empty] = []
+    recording = open_recording(split(tmp_path / "bag", parts, storage, compression))
+    assert (recording.start_ns, recording.end_ns) == (START_NS, messages[-1].stamp_ns)
+    assert list(recording.messages()) == messages
+    assert recording.topics[CAMERA].count == 3
     assert recording.warnings == []
 
 

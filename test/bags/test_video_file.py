@@ -20,10 +20,12 @@ FRAMES, RATE = 60, 25
 TOPIC = "/camera/image_raw/compressed"
 
 
-def make_video(path: Path, **options: str) -> Path:
+def make_video(
+    path: Path, codec: str = "mpeg4", encoder: dict[str, str] | None = None, **options: str
+) -> Path:
     """Frames of 64x48 that become brighter by four each, a keyframe every 12."""
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream("mpeg4", rate=RATE)
+        stream = container.add_stream(codec, rate=RATE, options=encoder)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.gop_size = 12
         for i in range(FRAMES):
@@ -41,7 +43,7 @@ def brightness(message) -> float:
     return float(cv2.imdecode(image.data, cv2.IMREAD_COLOR).mean())
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
 def test_every_frame_is_a_message_at_its_time(tmp_path, suffix):
     recording = open_recording(make_video(tmp_path / f"drive{suffix}"))
     messages = list(recording.messages())
@@ -55,7 +57,7 @@ def test_every_frame_is_a_message_at_its_time(tmp_path, suffix):
         assert header.stamp.sec * 10**9 + header.stamp.nanosec == message.stamp_ns
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
 def test_a_time_range_is_reached_by_seeking(tmp_path, suffix):
     recording = open_recording(make_video(tmp_path / f"drive{suffix}"))
     whole = list(recording.messages())
@@ -63,6 +65,30 @@ def test_a_time_range_is_reached_by_seeking(tmp_path, suffix):
     assert [m.stamp_ns for m in part] == [m.stamp_ns for m in whole[30:41]]
     assert brightness(part[0]) == pytest.approx(120, abs=6)
     assert list(recording.messages([])) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("drive.ts", {"bf": "0"}),
+        ("b_frames.ts", {"bf": "2"}),
+        ("b_frames.mp4", {"bf": "2"}),
+        ("intra_refresh.ts", {"bf": "0", "intra-refresh": "1"}),
+        ("intra_refresh.mp4", {"bf": "0", "intra-refresh": "1"}),
+    ],
+)
+def test_no_frame_is_lost_wherever_a_range_begins(tmp_path, name, encoder):
+    """Not between keyframes of MPEG-TS, where a seek lands on any frame, and not while a picture
+    is still built up, as with intra refresh."""
+    recording = open_recording(make_video(tmp_path / name, "libx264", encoder))
+    whole = list(recording.messages())
+    assert len(whole) == FRAMES
+    for start in (1, 11, 12, 20, 35, 47, 48, 49):
+        part = list(recording.messages(start_ns=whole[start].stamp_ns))
+        assert [m.stamp_ns for m in part] == [m.stamp_ns for m in whole[start:]]
+        assert [brightness(m) for m in part] == [brightness(m) for m in whole[start:]]
+    assert list(recording.messages(start_ns=recording.end_ns + 1)) == []
+    assert recording.warnings == []
 
 
 def test_a_seek_does_not_pass_through_what_comes_before(tmp_path):

@@ -6,15 +6,29 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
+
+from vila_ros.bags.free_name import free_name
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+STAMPS = range(2**31 * 1_000_000_000)
+"""Nanoseconds that a header's stamp can hold: its seconds are an int32, until 2038."""
 _FORMATS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"))
 
 
 def camera_topic(camera: str) -> str:
     """The topic of a camera's compressed images, named as image_transport names it."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", camera) or "camera"
-    return f"/{'_' if name[0].isdigit() else ''}{name}/image_raw/compressed"
+    (topic,) = camera_topics([camera])
+    return topic
+
+
+def camera_topics(cameras: Iterable[str]) -> dict[str, str]:
+    """Cameras by their topics; names that differ only in what a topic cannot hold are numbered."""
+    namespaces: dict[str, str] = {}
+    for camera in cameras:
+        name = re.sub(r"[^A-Za-z0-9_]", "_", camera) or "camera"
+        namespaces[free_name(f"{'_' if name[0].isdigit() else ''}{name}", namespaces)] = camera
+    return {f"/{name}/image_raw/compressed": camera for name, camera in namespaces.items()}
 
 
 def image_format(data: bytes) -> str:
@@ -27,7 +41,7 @@ def serialize_compressed_image(
 ) -> bytes:
     """The message in little-endian CDR (OMG DDS-XTypes 7.4.1), the image's bytes unchanged.
 
-    stamp_ns: nanoseconds, 0 <= stamp < 2**31 seconds. image_format: "jpeg" or "png".
+    stamp_ns: one of STAMPS. image_format: "jpeg" or "png".
     """
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     head = struct.pack("<iI", seconds, nanoseconds)

@@ -19,6 +19,7 @@ from typing import Any
 
 from vila_ros.bags.compressed_image import (
     COMPRESSED_IMAGE,
+    STAMPS,
     camera_topic,
     image_format,
     serialize_compressed_image,
@@ -208,8 +209,11 @@ def _numbers(row: dict[str, Any]) -> tuple[tuple[str, float], ...]:
 
 
 def _are_true(times: list[Any]) -> bool:
-    """Whether a car can have recorded at these times: rising, and not faster than one records."""
+    """Whether a car can have recorded at these times: rising, not faster than one records,
+    and such as a stamp can hold."""
     if len(times) < 2 or not all(isinstance(time, int | float) for time in times):
         return False
     intervals = [after - before for before, after in pairwise(times)]
+    if times[0] < 0 or times[-1] * 1_000_000 >= STAMPS.stop:
+        return False
     return min(intervals) > 0 and statistics.median(intervals) >= _LEAST_INTERVAL_MS

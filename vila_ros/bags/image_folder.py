@@ -14,7 +14,8 @@ from pathlib import Path
 
 from vila_ros.bags.compressed_image import (
     COMPRESSED_IMAGE,
-    camera_topic,
+    STAMPS,
+    camera_topics,
     image_format,
     serialize_compressed_image,
 )
@@ -27,7 +28,7 @@ from vila_ros.errors import InvalidRecording
 DEFAULT_RATE = 10.0
 MAX_IMAGE_BYTES = 64 << 20
 SUFFIXES = (".jpg", ".jpeg", ".png")
-_STAMP_DIGITS = 19  # nanoseconds since 1970 from 2001 until 2286
+_STAMP_DIGITS = 19  # nanoseconds since 1970, from 2001 on
 
 
 class ImageFolder:
@@ -39,7 +40,7 @@ class ImageFolder:
     def __init__(self, path: Path, cameras: Mapping[str, list[Path]], rate: float | None) -> None:
         self.path = path
         self.warnings = Warnings()
-        self._cameras = {camera_topic(name): name for name in cameras}
+        self._cameras = camera_topics(cameras)
         self._stamps: dict[str, list[tuple[int, Path]]] = {}
         for topic, name in self._cameras.items():
             files = cameras[name]
@@ -124,4 +125,5 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _is_stamp(name: str) -> bool:
-    return len(name) == _STAMP_DIGITS and name.isascii() and name.isdigit() and name[0] != "0"
+    is_number = len(name) == _STAMP_DIGITS and name.isascii() and name.isdigit()
+    return is_number and name[0] != "0" and int(name) in STAMPS

@@ -28,7 +28,7 @@ class UnusableMetadata(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileTimes:
-    """When a storage file's messages were received; messages is 0 for an empty file."""
+    """When a storage file's messages were received; without messages, the times mean nothing."""
 
     start_ns: int
     end_ns: int

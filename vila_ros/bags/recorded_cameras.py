@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from vila_ros.bags.free_name import free_name
 from vila_ros.bags.types import Recording
 from vila_ros.errors import InvalidRequest
 from vila_ros.perception.types import MessageKind
@@ -135,9 +136,5 @@ def _names(topics: Collection[str]) -> dict[str, str]:
         namespace = _namespace(topic)
         if namespace in names:
             continue
-        name, number = camera_name(topic), 1
-        while name in names.values():
-            number += 1
-            name = f"{camera_name(topic)[: _LONGEST - 3]}_{number}"
-        names[namespace] = name
+        names[namespace] = free_name(camera_name(topic), names.values(), _LONGEST)
     return names

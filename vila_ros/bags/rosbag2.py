@@ -52,7 +52,8 @@ class PackedFile:
     """A storage file compressed as a whole; unpacked while it is read, one file at a time.
 
     times, topics: what metadata.yaml says, so that nothing is unpacked before it is read; without
-    them the file is unpacked once to look.
+    them the file is unpacked once to look. So is one without messages: it has no times, and rosbag2
+    writes the latest possible ones instead.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class PackedFile:
         self.path, self.name, self.warnings = path, path.name, warnings
         self.damaged = False
         self._definitions: dict[str, str] = {}
-        if times is not None and topics is not None:
+        if times is not None and times.messages and topics is not None:
             self.topics = topics
             self.start_ns, self.end_ns = times.start_ns, times.end_ns
         else:

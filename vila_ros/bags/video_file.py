@@ -7,8 +7,11 @@ Stamps are the frames' own presentation times, beginning at one second.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
+from itertools import dropwhile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +50,11 @@ class VideoFile:
             # Packets are counted, not decoded: a container may not know its number of frames.
             stream = container.streams.video[0]
             self._time_base = stream.time_base or Fraction(1, 1_000_000)
-            times, damage = _packet_times(container, stream)
+            times, keyframes, damage = _packet_times(container, stream)
         if not times:
             raise InvalidRecording(f"'{path}' holds no video frame{damage and ': ' + damage}.")
         self._first = min(times)
+        self._keyframes = sorted(keyframes)
         self.topics = {TOPIC: Topic(COMPRESSED_IMAGE, len(times))}
         self.start_ns, self.end_ns = FIRST_STAMP_NS, self._stamp(max(times))
         if damage:
@@ -84,28 +88,61 @@ class VideoFile:
         import av
 
         last_ns = FIRST_STAMP_NS
-        with _open(self.path) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if start_ns > self.start_ns:
-                offset = (start_ns - FIRST_STAMP_NS) / (self._time_base * 1_000_000_000)
-                container.seek(self._first + int(offset), stream=stream, backward=True)
-            try:
-                for frame in container.decode(stream):
-                    if frame.pts is None:
-                        continue
-                    stamp = self._stamp(frame.pts)
-                    if stamp > end_ns:
+        try:
+            for stamp, frame in self._frames(start_ns):
+                if stamp > end_ns:
+                    return
+                if stamp >= start_ns:
+                    yield self._message(stamp, frame)
+                last_ns = stamp
+        except av.error.FFmpegError as error:
+            reached, whole = last_ns - FIRST_STAMP_NS, self.end_ns - FIRST_STAMP_NS
+            self.warnings.add(
+                f"{self.path.name}: decoding ends after {reached / 1e9:.3f} s of "
+                f"{whole / 1e9:.3f} s: {error.strerror}."
+            )
+
+    def _frames(self, start_ns: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Stamps and frames from somewhere before start_ns on, none left out after it."""
+        import av
+
+        if start_ns > self.end_ns:
+            return
+        if start_ns > self.start_ns:
+            with _open(self.path) as container:
+                for time in self._seek_times(start_ns):
+                    try:
+                        frames = self._decoded(_packets_from_keyframe(container, time))
+                        first = next(frames, None)
+                    except av.error.FFmpegError:
+                        continue  # no place to begin at
+                    if first is not None and first[0] <= start_ns:
+                        yield first
+                        yield from frames
                         return
-                    if stamp >= start_ns:
-                        yield self._message(stamp, frame)
-                    last_ns = stamp
-            except av.error.FFmpegError as error:
-                reached, whole = last_ns - FIRST_STAMP_NS, self.end_ns - FIRST_STAMP_NS
-                self.warnings.add(
-                    f"{self.path.name}: decoding ends after {reached / 1e9:.3f} s of "
-                    f"{whole / 1e9:.3f} s: {error.strerror}."
-                )
+        with _open(self.path) as container:
+            yield from self._decoded(container.demux(container.streams.video[0]))
+
+    def _seek_times(self, start_ns: int) -> Iterator[int]:
+        """Where to seek for a start, each to be tried when the one before has led past the start.
+
+        That happens: in MPEG-TS, FFmpeg seeks to the last packet before a time, keyframe or not,
+        and a stream with intra refresh shows no whole frame until long after its keyframe.
+        """
+        ticks = (start_ns - FIRST_STAMP_NS) / (self._time_base * 1_000_000_000)
+        start = self._first + int(ticks)
+        yield start
+        before = bisect_right(self._keyframes, start, key=itemgetter(0))
+        back = 1
+        while back < before:  # The first keyframe is reached by reading from the beginning.
+            yield self._keyframes[before - back][1]
+            back *= 2
+
+    def _decoded(self, packets: Iterable[av.Packet]) -> Iterator[tuple[int, av.VideoFrame]]:
+        for packet in packets:
+            for frame in packet.decode():
+                if frame.pts is not None:
+                    yield self._stamp(frame.pts), frame
 
     def _message(self, stamp_ns: int, frame: av.VideoFrame) -> RecordedMessage:
         pixels = frame.to_ndarray(format="bgr24")
@@ -133,22 +170,37 @@ def _open(path: Path) -> av.container.InputContainer:
     if not container.streams.video:
         container.close()
         raise InvalidRecording(f"'{path}' has no video stream.")
+    container.streams.video[0].thread_type = "AUTO"
     return container
+
+
+def _packets_from_keyframe(
+    container: av.container.InputContainer, time: int
+) -> Iterator[av.Packet]:
+    """The packets after a seek; what precedes the first keyframe would decode to garbage."""
+    stream = container.streams.video[0]
+    container.seek(time, stream=stream, backward=True)
+    return dropwhile(lambda packet: not packet.is_keyframe, container.demux(stream))
 
 
 def _packet_times(
     container: av.container.InputContainer, stream: av.VideoStream
-) -> tuple[list[int], str]:
-    """Presentation times of the stream's packets, and what ended the reading early."""
+) -> tuple[list[int], list[tuple[int, int]], str]:
+    """Presentation times of the stream's packets, presentation and decoding times of its keyframes,
+    and what ended the reading early."""
     import av
 
     times: list[int] = []
+    keyframes: list[tuple[int, int]] = []
+    damage = ""
     try:
         for packet in container.demux(stream):
             if packet.pts is not None and not packet.is_corrupt:
                 times.append(packet.pts)
+                if packet.is_keyframe:
+                    keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
     except av.error.FFmpegError as error:
-        return times, f"reading ends early ({error.strerror})"
-    if stream.frames > len(times):
-        return times, f"it ends after {len(times)} of {stream.frames} frames"
-    return times, ""
+        damage = f"reading ends early ({error.strerror})"
+    if not damage and stream.frames > len(times):
+        damage = f"it ends after {len(times)} of {stream.frames} frames"
+    return times, keyframes, damage

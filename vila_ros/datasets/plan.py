@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vila_ros.bags.free_name import free_name
 from vila_ros.bags.recorded_cameras import IMAGE_KINDS, RecordedCamera
 from vila_ros.bags.recording import Recording, open_recording
 from vila_ros.datasets.annotated_samples import FrameAnnotation, annotations_by_recording
@@ -205,10 +206,7 @@ def _open_all(options: ExportOptions, warnings: list[str]) -> list[tuple[str, Re
             raise InvalidRequest(f"'{path}' holds no message that can be read.")
         warnings += recording.warnings
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", _ENDINGS.sub("", path.resolve().name)).strip("_")
-        name, number = plain or "recording", 1
-        while name in taken:
-            number += 1
-            name = f"{plain}_{number}"
+        name = free_name(plain or "recording", taken)
         taken.add(name)
         opened.append((name, recording))
     return opened

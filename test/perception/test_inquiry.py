@@ -99,6 +99,23 @@ def test_the_slow_get_the_newest_progress_and_then_the_answer_once(messenger):
     assert told == ["", "x" * 99, answer]
 
 
+def test_an_answer_is_told_once_however_often_there_is_news(messenger):
+    done, answers = threading.Event(), []
+
+    def on_done(answer):
+        answers.append(answer)
+        done.set()
+
+    asked = inquiry(None, on_done)
+    answer = asked.end()
+    messenger.tell(asked)
+    assert done.wait(10)
+    messenger.tell(asked)
+    messenger.close(5)
+    messenger.tell(asked)
+    assert answers == [answer]
+
+
 def test_a_callback_that_raises_is_logged_and_the_others_are_called(messenger, caplog):
     done = threading.Event()
 

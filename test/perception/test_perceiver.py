@@ -363,6 +363,19 @@ class TestEngineErrors:
         assert isinstance(make(engine).ask(WITHOUT_FRAMES).error, EngineFailed)
 
 
+@pytest.mark.parametrize("kind", [EchoEngine, DownEngine])
+def test_each_of_many_questions_is_answered_once(make, kind):
+    # Asked one after the other: an engine that answers at once, or refuses to, ends a question
+    # while its stages are still being told.
+    perceiver, asked = make(kind("echo")), []
+    for _ in range(300):
+        asked.append(Asked(perceiver, WITHOUT_FRAMES))
+        assert asked[-1].done.wait(PATIENCE)
+    settled(perceiver)
+    perceiver.close()
+    assert [len(each.answers) for each in asked] == [1] * len(asked)
+
+
 class TestEndingEarly:
     def test_cancel_while_it_waits(self, make):
         perceiver = make(EchoEngine("echo", delay=SLOW, max_concurrency=1))

@@ -19,12 +19,16 @@ MS = 1_000_000
 SECOND = 1000 * MS
 
 
-def buffer_of(camera: str, times_ms) -> FrameBuffer:
-    buffer = FrameBuffer(camera, MessageKind.IMAGE, BufferLimits(seconds=1000, frames=10_000))
+def buffer_of(camera: str, times_ms, seconds=1000.0) -> FrameBuffer:
+    buffer = FrameBuffer(camera, MessageKind.IMAGE, BufferLimits(seconds=seconds, frames=10_000))
+    receive(buffer, times_ms)
+    return buffer
+
+
+def receive(buffer: FrameBuffer, times_ms) -> None:
     for ms in times_ms:
         picture = plain((ms % 251, ms % 241, ms % 239), 2, 2)
         assert buffer.add(image_message(picture, stamp_ns=START + ms * MS), 0) is None
-    return buffer
 
 
 def gathered(buffers, **fields):
@@ -49,6 +53,49 @@ def test_a_window_reaches_back_from_the_newest_frame_of_all_cameras():
     _, window = gathered(buffers, window=3.0)
     assert times(window["front"]) == [7000, 8000, 9000, 10_000]
     assert times(window["left"]) == [7500]
+
+
+def test_a_camera_silent_since_time_jumped_back_hides_no_other():
+    buffers = {
+        "front": buffer_of("front", range(0, 10_001, 1000)),
+        "rear": buffer_of("rear", [0, 5000]),
+    }
+    receive(buffers["front"], range(0, 3001, 1000))
+    _, window = gathered(buffers, window=2.0)
+    assert [times(window[camera]) for camera in buffers] == [[1000, 2000, 3000], []]
+    _, window = gathered(buffers, window=2.0, cameras=("rear",))
+    assert times(window["rear"]) == [5000]
+    receive(buffers["rear"], [3100])
+    _, window = gathered(buffers, window=2.0)
+    assert [times(window[camera]) for camera in buffers] == [[2000, 3000], [3100]]
+
+
+def test_a_camera_that_is_late_after_a_jump_moves_no_window():
+    buffers = {"front": buffer_of("front", [60_000]), "rear": buffer_of("rear", [60_000])}
+    receive(buffers["rear"], [0])
+    receive(buffers["front"], range(0, 5001, 1000))
+    receive(buffers["rear"], range(1000, 2001, 500))
+    _, window = gathered(buffers, window=3.0)
+    assert [times(window[camera]) for camera in buffers] == [[2000, 3000, 4000, 5000], [2000]]
+
+
+def test_nor_does_it_hide_one_that_had_no_frame_before_the_jump():
+    buffers = {
+        "front": buffer_of("front", [], seconds=10),
+        "rear": buffer_of("rear", [3600_000], seconds=10),
+    }
+    receive(buffers["front"], range(0, 3001, 1000))
+    _, window = gathered(buffers, window=2.0)
+    assert [times(window[camera]) for camera in buffers] == [[1000, 2000, 3000], []]
+
+
+def test_a_camera_whose_clock_is_behind_hides_no_other():
+    buffers = {camera: buffer_of(camera, [], seconds=10) for camera in ("front", "rear")}
+    for ms in range(0, 5001, 1000):
+        receive(buffers["front"], [60_000 + ms])
+        receive(buffers["rear"], [ms])
+    _, window = gathered(buffers, window=2.0)
+    assert [times(window[camera]) for camera in buffers] == [[63_000, 64_000, 65_000], []]
 
 
 def test_an_explicit_window_has_both_ends():

@@ -20,7 +20,9 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def active(robot):
-    robot.start_node({"cameras": ["front"], "query.max_tokens": 100})
+    # Given for cameras that are not there yet: a topic of the wrong type, a type that is none.
+    of_later_cameras = {"camera.rear.topic": 5, "camera.side.type": "video"}
+    robot.start_node({"cameras": ["front"], "query.max_tokens": 100, **of_later_cameras})
     robot.activate()
     return robot
 
@@ -98,6 +100,24 @@ def test_cameras_of_an_unconfigured_node_may_be_others(active):
     active.wait_for(lambda: active.value("cameras/right", "topic") == "/r/compressed")
     assert active.value("cameras/right", "type") == "sensor_msgs/msg/CompressedImage"
     assert active.query(prompt="x", cameras=["front"]).error_code == ErrorCode.UNKNOWN_CAMERA
+
+
+def test_a_camera_that_was_given_bad_values_is_refused_when_it_is_named(active):
+    active.transition("deactivate")
+    active.transition("cleanup")
+    before = active.get_parameter("cameras")
+    reason = active.set_parameters(cameras=["left", "rear"])
+    assert "camera.rear.topic must be a str" in reason
+    assert "to '5'" in reason
+    assert "Correct the parameter file or command line" in reason
+    assert "must be one of auto" in active.set_parameters(cameras=["left", "side"])
+    assert active.get_parameter("cameras") == before
+    assert active.set_parameters(question__max_tokens=2, query__max_tokens=2) == ""
+    assert active.set_parameters(camera__side__type="image") == ""
+    assert active.set_parameters(cameras=["left", "side"]) == ""
+    active.activate()
+    assert active.query(prompt="1 2 3 4", sampling=4).text == "1 2"
+    active.wait_for(lambda: active.value("cameras/side", "type") == "sensor_msgs/msg/Image")
 
 
 def test_every_parameter_says_when_it_may_change():

@@ -7,19 +7,24 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float32, String
 
+from test.perception.messages import png, scene
 from test.ros.robot import ROOT, TIMEOUT
 from vila_ros.bags.drive_recording import CAMERA_TOPIC, SPEED_TOPIC, START_NS, TRUTH_TOPIC
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import serialize, standard_types, typestore_with
 from vila_ros.bags.synthetic_drive import write_drive
 from vila_ros.bags.writer import BagWriter
+from vila_ros.nodes.player import Player as RecordingPlayer
+from vila_ros.nodes.player import PlayOptions
 
 RELIABLE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -154,6 +159,48 @@ def test_a_loop_repeats_the_stamps_until_it_is_interrupted(robot, drive, play, l
     assert status == 0
     assert "Interrupted after" in output
     assert "Traceback" not in output
+
+
+class UntilItWaits(threading.Event):
+    """Set by the first wait."""
+
+    def wait(self, timeout=None):
+        self.set()
+        return True
+
+
+@pytest.fixture
+def one_image(tmp_path):
+    (tmp_path / "image.png").write_bytes(png(scene()))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("recording", "options", "messages"),
+    [
+        ("one_image", {}, 1),
+        ("drive", {"start": 1.81, "duration": 0.02}, 0),
+        ("drive", {"start": 1.81, "duration": 0.02, "rate": 0.0}, 0),
+    ],
+)
+def test_a_round_of_a_loop_that_has_next_to_nothing_to_play_waits(
+    robot, request, recording, options, messages
+):
+    node = rclpy.create_node("player", context=robot.context)
+    rounds, stop = [], UntilItWaits()
+
+    def on_status(status):
+        rounds.append(status.round)
+        if status.round > 5:
+            stop.set()
+
+    try:
+        played = open_recording(request.getfixturevalue(recording))
+        player = RecordingPlayer(node, played, PlayOptions(loop=True, **options))
+        assert player.play(stop, on_status) == messages
+    finally:
+        node.destroy_node()
+    assert set(rounds) == {0}
 
 
 def test_a_late_subscriber_gets_what_was_latched(robot, tmp_path, play, listen):

@@ -68,7 +68,9 @@ class NodeParameters:
             self._node.declare_parameter(name, value, _descriptor(each, value))
         except InvalidParameterTypeException as error:
             kind = type(value).__name__
-            hint = f" Write {value!r}, with a point, for example." if kind == "float" else ""
+            hint = " Correct the parameter file or command line that gives it."
+            if kind == "float":
+                hint = f" Write {value!r}, with a point, for example."
             raise InvalidRequest(f"Parameter {name} must be a {kind}: {error}.{hint}") from None
         except InvalidParameterValueException as error:
             raise InvalidRequest(f"Parameter {name}: {error}.") from None
@@ -81,6 +83,8 @@ class NodeParameters:
     def _judge(self, changes: list[rclpy.parameter.Parameter]) -> SetParametersResult:
         """Refuse a set of changes as a whole, with the reason of the first that is bad."""
         asked = {each.name: each.value for each in changes if each.name in self._rules}
+        if not asked:  # another's, or one that is being declared
+            return SetParametersResult(successful=True)
         try:
             values = self._values()
             for name, value in asked.items():
@@ -92,13 +96,15 @@ class NodeParameters:
                     )
             values.update(asked)
             settings = build(Settings, values)
+            # Here, where their first values can still refuse the change. Those of a change that is
+            # refused after all do no harm: nothing looks at cameras that are not named.
+            self._declare_cameras(settings.camera_names)
+            values = {**self._values(), **asked}
             for camera in settings.camera_names:
-                prefix = camera_prefix(camera)
-                if all(prefix + each.name in values for each, _ in _camera_parameters()):
-                    build(CameraSettings, values, prefix)
+                build(CameraSettings, values, camera_prefix(camera))
         except VilaError as error:
             return SetParametersResult(successful=False, reason=error.message)
-        if asked and not self._has_post_callback and self._node.executor is not None:
+        if not self._has_post_callback and self._node.executor is not None:
             self._node.executor.create_task(self._changed, changes)
         return SetParametersResult(successful=True)
 
@@ -107,14 +113,9 @@ class NodeParameters:
             return
         try:
             self.settings = build(Settings, self._values())
-            self._declare_cameras(self.settings.camera_names)
             self._on_change(self.settings)
         except VilaError as error:
             self._node.get_logger().error(f"The change of parameters failed: {error.message}")
-
-
-def _camera_parameters() -> Iterable[tuple[Parameter, Any]]:
-    return parameters_of(CameraSettings).values()
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -29,6 +29,7 @@ from vila_ros.errors import InvalidRequest
 _DEPTH = 10
 _LATCHED_DEPTH = 100
 _STATUS_PERIOD = 0.1
+_SHORTEST_ROUND = 0.1  # seconds of a loop's round: a frame's period, for a recording of one frame
 _SETTLE = 0.3  # seconds between the first subscriber and others that were found with it
 _LINGER = 0.3  # seconds in which best-effort subscribers take what was published last
 _TYPE_NAME = re.compile(r"([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)")
@@ -142,11 +143,18 @@ class Player:
     ) -> int:
         """Publish until the end, or until `stop` is set; returns the number of messages."""
         messages = rounds = 0
+        length_ns = max(self.end_ns - self.start_ns, round(_SHORTEST_ROUND * 1e9))
         while not stop.is_set():
-            messages = self._play_once(stop, on_status, messages, rounds)
+            began, before = time.monotonic(), messages
+            messages = self._play_once(began, stop, on_status, messages, rounds)
             rounds += 1
             if not self._options.loop:
                 break
+            # A round lasts as long as what it plays, also where its last message comes earlier;
+            # one without a message has nothing to hurry for, at whatever rate.
+            self._pace(self.start_ns + length_ns, began, stop)
+            if messages == before:
+                stop.wait(_SHORTEST_ROUND)
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=0 if stop.is_set() else 1))
         stop.wait(_LINGER)
@@ -154,12 +162,12 @@ class Player:
 
     def _play_once(
         self,
+        began: float,
         stop: threading.Event,
         on_status: Callable[[Status], None],
         messages: int,
         rounds: int,
     ) -> int:
-        began = time.monotonic()
         next_status = began
         for message in self._recording.messages(self._publishers, self.start_ns, self.end_ns):
             if not self._pace(message.stamp_ns, began, stop):

@@ -93,6 +93,7 @@ class FrameBuffer:
         self._stamps: list[int] = []
         self._bytes = 0
         self._clock_ns = 0
+        self._since = 0
         self._received = 0
         self._resets = 0
         self._dropped = dict.fromkeys(DropReason, 0)
@@ -101,6 +102,11 @@ class FrameBuffer:
     def limits(self) -> BufferLimits:
         """The limits in force."""
         return self._limits
+
+    @property
+    def since(self) -> int:
+        """The serial of the first frame after time last jumped back; 0 if it never did."""
+        return self._since
 
     def add(self, data: bytes, now_ns: int) -> DropReason | None:
         """Keep a serialized message, or count why not. Never raises for what is in it.
@@ -126,7 +132,7 @@ class FrameBuffer:
             next(_serials),
         )
         with self._lock:
-            jumped = self._note_jump(frame.stamp_ns, now_ns)
+            jumped = self._note_jump(frame, now_ns)
             reason = self._keep(frame, now_ns)
             self._received += 1
             if reason is not None:
@@ -151,6 +157,11 @@ class FrameBuffer:
         """The frame with the newest stamp; None without frames."""
         with self._lock:
             return self._frames[-1] if self._frames else None
+
+    def oldest(self) -> Frame | None:
+        """The frame with the oldest stamp; None without frames."""
+        with self._lock:
+            return self._frames[0] if self._frames else None
 
     def statistics(self) -> BufferStatistics:
         """What was received, dropped and is held, at one moment."""
@@ -193,16 +204,17 @@ class FrameBuffer:
             self._dropped[reason] += 1
         return reason
 
-    def _note_jump(self, stamp_ns: int, now_ns: int) -> int:
+    def _note_jump(self, frame: Frame, now_ns: int) -> int:
         """Clear the buffer when time has jumped back; returns by how much, else 0."""
         behind = 0
         if now_ns > 0:
             behind = self._clock_ns - now_ns
             self._clock_ns = now_ns
         if self._stamps:
-            behind = max(behind, self._stamps[-1] - stamp_ns)
+            behind = max(behind, self._stamps[-1] - frame.stamp_ns)
             if behind > JUMP_NS:
                 self._remove(0, len(self._frames))
+                self._since = frame.serial
                 self._resets += 1
                 return behind
         return 0

@@ -66,6 +66,7 @@ class Inquiry:
         self._stats = GenerationStats()
         self._choice_probabilities: tuple[float, ...] = ()
         self._answer: Answer | None = None
+        self._answer_is_told = False
 
     @property
     def ended(self) -> bool:
@@ -138,11 +139,15 @@ class Inquiry:
             return self._answer
 
     def news(self) -> tuple[Progress | None, Answer | None]:
-        """What has not been told yet: the last progress, the answer."""
+        """What has not been told yet: the last progress, the answer. Each is given out once."""
         with self._lock:
             progress = self._progress if self._progress_is_new else None
             self._progress_is_new = False
-            return progress, self._answer
+            # Whoever tells of a stage may do so when the question has ended meanwhile; the answer
+            # is out with that, and nothing is left for the one that tells of the end.
+            answer = None if self._answer_is_told else self._answer
+            self._answer_is_told = self._answer is not None
+            return progress, answer
 
     def _advance(self, progress: Progress) -> None:
         if self._answer is None and progress != self._progress:

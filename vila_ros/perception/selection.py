@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vila_ros.errors import EmptyWindow, InvalidImage
-from vila_ros.perception.buffer import FrameBuffer
+from vila_ros.perception.buffer import JUMP_NS, FrameBuffer
 from vila_ros.perception.questions import CheckedQuestion
 from vila_ros.perception.sampling import (
     candidates,
@@ -35,8 +35,7 @@ def gather(
     if checked.end_ns:
         start_ns, end_ns = checked.start_ns, checked.end_ns
     else:
-        newest = (buffers[camera].newest() for camera in checked.cameras)
-        end_ns = max((frame.stamp_ns for frame in newest if frame is not None), default=0)
+        end_ns = _newest_ns([buffers[camera] for camera in checked.cameras])
         start_ns = end_ns - checked.window_ns
     window = {camera: buffers[camera].window(start_ns, end_ns) for camera in checked.cameras}
     if not any(window.values()):
@@ -76,6 +75,33 @@ def choose(
             "window can be decoded; look at the camera's driver."
         )
     return chosen
+
+
+def _newest_ns(buffers: Sequence[FrameBuffer]) -> int:
+    """The newest stamp of all cameras; 0 without frames.
+
+    Where time jumped back, a camera that has been silent since holds frames of a time that is yet
+    to come, and a window that ends with them would show nothing of the cameras that send. So its
+    frames do not count. Cameras that all send may differ by any time: one is late, or has a clock
+    of its own.
+    """
+    newest = [(frame, each) for each in buffers if (frame := each.newest()) is not None]
+    if not newest:
+        return 0
+    last, sending = max(newest, key=lambda one: one[0].serial)
+    jumped = max(each.since for each in buffers)
+    first = sending.oldest() or last
+    # A camera that had no frame before the jump could not notice it. What came before all that it
+    # holds, and is farther ahead than it keeps frames, is no matter of being late.
+    kept_ns = max(round(sending.limits.seconds * 1e9), JUMP_NS)
+
+    def counts(frame: Frame) -> bool:
+        ahead = frame.stamp_ns - last.stamp_ns
+        if frame.serial < jumped:
+            return ahead <= JUMP_NS
+        return ahead <= kept_ns or frame.serial >= first.serial
+
+    return max(frame.stamp_ns for frame, _ in newest if counts(frame))
 
 
 def _empty(checked: CheckedQuestion, buffers: Mapping[str, FrameBuffer]) -> str:

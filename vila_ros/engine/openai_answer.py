@@ -4,7 +4,7 @@
 
 A question is put again only while nothing of an answer has been given out: so no answer is given
 twice, nor mixed from two servers. An answer with a schema or choices is given out once it has been
-checked. Everything but Call.cancel belongs to the event loop's thread.
+checked. Everything but Call.cancel and Call.cancelled belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Call:
     """A request on its way.
 
     accepted, started: monotonic times of generate() and of leaving the queue. given: some text of
-    an answer has been given out. outbox: what the caller's thread still has to hand out.
+    an answer has been given out. cancelled: nobody waits for it any more. outbox: what the caller's
+    thread still has to hand out.
     """
 
     request: GenerationRequest
@@ -67,7 +68,13 @@ class Call:
             self.future.cancel()
 
     def give(self, chunk: TextChunk) -> None:
-        """Hand a chunk to the caller; from its first text on there is no other attempt."""
+        """Hand a chunk to the caller; from its first text on there is no other attempt.
+
+        Ends the task of a call that is cancelled: before Python 3.12 asyncio.wait_for loses a
+        cancellation that comes just when what it awaits has ended.
+        """
+        if self.cancelled:
+            raise asyncio.CancelledError
         self.given = self.given or bool(chunk.text)
         self.outbox.put(chunk)
 

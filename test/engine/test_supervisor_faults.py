@@ -81,6 +81,21 @@ def test_a_worker_that_dies_fails_what_is_in_flight_and_comes_back(supervised, c
     assert text_of(engine.generate(request("next"))) == "next"
 
 
+def test_a_worker_whose_device_is_lost_is_replaced(supervised):
+    lines = []
+    engine = supervised(delay=0.01, on_log=lambda level, line: lines.append(line))
+    other = engine.generate(request(ENDLESS, max_tokens=4000))
+    with pytest.raises(
+        EngineDown, match="illegal memory access.*supervised engine is started agai"
+    ):
+        text_of(engine.generate(request("one !cuda")))
+    with pytest.raises(EngineDown, match="exited with status 1.*DeviceLost.*illegal memory access"):
+        text_of(other)
+    engine.load()
+    assert text_of(engine.generate(request("next"))) == "next"
+    assert engine.status().restarts == 1
+
+
 def test_every_request_in_flight_is_failed(supervised):
     engine = supervised(delay=0.01)
     streams = [engine.generate(request(ENDLESS, max_tokens=4000)) for _ in range(20)]

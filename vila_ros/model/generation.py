@@ -318,7 +318,7 @@ class Generator:
             self._guard([answer], "encoding images", lambda: self._encode_some(answer))
         else:
             self._guard([answer], "computing the prompt", lambda: self._prefill_some(answer))
-        # A watcher takes silence for a hang, and a prompt may wait here for those of all the others.
+        # A watcher takes silence for a hang, and a prompt may wait here for those of the others.
         for waiting in self._running:
             if waiting.phase is not Phase.ANSWER:
                 waiting.progressed()

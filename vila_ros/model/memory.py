@@ -11,8 +11,8 @@ import torch
 
 from vila_ros.errors import OutOfMemory
 
-# torch's CPU allocator has no exception class of its own, nor have CUDA and its libraries where they
-# allocate beside torch.
+# torch's CPU allocator has no exception class of its own, nor have CUDA and its libraries where
+# they allocate beside torch.
 MESSAGES = (
     "can't allocate memory",
     "not enough memory",

@@ -39,7 +39,7 @@ def test_a_lost_device_ends_the_generator_and_every_answer(vila, ask, answer, ki
         first = generator.submit(ask("what is it?"))
     more = [generator.submit(ask("what is it?", request_id=f"{i}")) for i in range(4)]
     for stream in [first, *more, generator.submit(ask("late", request_id="late"))]:
-        with pytest.raises(DeviceLost, match="illegal memory access.*start it again"):
+        with pytest.raises(DeviceLost, match=r"illegal memory access.*start it again"):
             list(stream)
     generator.close()
 

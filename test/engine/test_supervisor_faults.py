@@ -88,9 +88,7 @@ def test_a_worker_whose_device_is_lost_is_replaced(supervised):
     other = engine.generate(request(ENDLESS, max_tokens=4000))
     with pytest.raises(EngineDown, match=r"illegal memory access.*is started again"):
         text_of(engine.generate(request("one !cuda")))
-    with pytest.raises(
-        EngineDown, match=r"exited with status 1.*DeviceLost.*illegal memory access"
-    ):
+    with pytest.raises(EngineDown, match=r"status 1.*DeviceLost.*illegal memory access"):
         text_of(other)
     engine.load()
     assert text_of(engine.generate(request("next"))) == "next"
@@ -307,7 +305,7 @@ def test_a_worker_that_cannot_be_killed_is_said_and_blocks_nothing(supervised, m
     engine = supervised(policy=quick(stall_timeout=0.5, close_grace=0.1, failed_retry=NEVER))
     pids = [engine.status().worker_pid]
     try:
-        with pytest.raises(EngineDown, match=f"process {pids[0]}, cannot be killed"):
+        with pytest.raises(EngineDown, match=f"no progress.*process {pids[0]}, cannot be killed"):
             text_of(engine.generate(request("one !hang")))
         assert engine.status().state is EngineState.FAILED
         engine.load()

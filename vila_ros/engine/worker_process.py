@@ -104,7 +104,7 @@ class WorkerProcess:
         finally:
             theirs.close()
         self._on_log = on_log
-        self._kill_grace = KILL_GRACE
+        self._stuck: WorkerStuck | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._output = threading.Thread(target=self._read_output, name="worker output", daemon=True)
         self._output.start()
@@ -134,16 +134,17 @@ class WorkerProcess:
 
         Raises WorkerStuck if it does not even end then, and at once when asked again.
         """
-        self._await_exit(END_GRACE)
-        self.kill()
-        self._await_exit(self._kill_grace)
+        if self._stuck is None or self.has_exited():
+            self._await_exit(END_GRACE)
+            self.kill()
+            self._await_exit(KILL_GRACE)
         if not self.has_exited():
-            self._kill_grace = 0.0
-            raise WorkerStuck(
+            self._stuck = self._stuck or WorkerStuck(
                 f"{killed_because} The engine's worker, process {self.pid}, cannot be killed: it "
                 "is stuck in the kernel, most often in a GPU's driver. Look at dmesg; a restart of "
                 "the machine may be needed.".strip()
             )
+            raise self._stuck
         status = self._process.wait()
         self._output.join(END_GRACE)
         how = killed_because or describe_exit(status)

@@ -24,6 +24,7 @@ CrashingEngine does the same until a word of the answer is a command:
     !segfault   read address 0                    !oom        MemoryError
     !kill       SIGKILL, as the kernel's OOM killer !vila-oom OutOfMemory, reported by the runtime
     !exit       _exit(7)                          !sysexit    SystemExit in the request's thread
+    !cuda       RuntimeError, as torch says that the device is lost
     !hang       sleep for ever, deaf to cancel    !freeze     SIGSTOP: no heartbeat either
     !garbage    bytes that are not text on stdout and stderr, then go on
     !flood      200 kB of text on stderr, more than a pipe holds, then go on
@@ -291,6 +292,8 @@ class CrashingEngine(EchoEngine):
                 raise SystemExit(7)
             case "!raise":
                 raise RuntimeError("the runtime has a bug")
+            case "!cuda":
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
             case "!oom":
                 raise MemoryError
             case "!vila-oom":

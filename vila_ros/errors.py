@@ -7,6 +7,7 @@ Every error a user can cause is a VilaError. Its message names the value, the li
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -125,6 +126,10 @@ class EngineDown(VilaError):
     code = ErrorCode.ENGINE_DOWN
 
 
+class DeviceLost(EngineDown):
+    """The engine's device answers nothing in this process any more; only a new process can."""
+
+
 class EngineFailed(VilaError):
     """The engine reported an error of its own."""
 
@@ -153,6 +158,33 @@ class InvalidCheckpoint(VilaError):
     """Model files are missing, truncated or do not fit each other."""
 
     code = ErrorCode.INVALID_CHECKPOINT
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether a runtime's exception says that CUDA has failed, other than for want of memory.
+
+    After an illegal access, a failed launch or an assertion on the device every later call of the
+    process fails too. CUDA's name alone does not tell those from the few that pass; a restart
+    mends both. torch's classes are known by name, as this package runs without torch too.
+    """
+    said = str(error)
+    if re.search("out of memory|ALLOC_FAILED", said) or isinstance(error, MemoryError):
+        return False
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "OutOfMemoryError" in names:
+        return False
+    return "AcceleratorError" in names or (
+        isinstance(error, RuntimeError) and re.search("CUDA (runtime )?error", said) is not None
+    )
+
+
+def device_lost(error: BaseException, doing: str) -> DeviceLost:
+    """The error for such an exception, which came while `doing`."""
+    said = str(error).partition("\n")[0]
+    return DeviceLost(
+        f"the device failed while {doing}, and this process cannot use it any more: {said}. A "
+        "supervised engine is started again; end any other program and start it again"
+    )
 
 
 def error_from_code(code: int, message: str) -> VilaError:

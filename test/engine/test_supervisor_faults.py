@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from test.engine.conftest import answers_again, request, text_of, wait_until
+from test.engine.conftest import PATIENCE, answers_again, request, text_of, wait_until
 from vila_ros.engine.supervision import EngineState, SupervisionPolicy
+from vila_ros.engine.worker_process import WorkerProcess
 from vila_ros.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -79,6 +80,19 @@ def test_a_worker_that_dies_fails_what_is_in_flight_and_comes_back(supervised, c
     assert says in down.value.message
     engine.load()
     assert text_of(engine.generate(request("next"))) == "next"
+
+
+def test_a_worker_whose_device_is_lost_is_replaced(supervised):
+    lines = []
+    engine = supervised(delay=0.01, on_log=lambda level, line: lines.append(line))
+    other = engine.generate(request(ENDLESS, max_tokens=4000))
+    with pytest.raises(EngineDown, match=r"illegal memory access.*is started again"):
+        text_of(engine.generate(request("one !cuda")))
+    with pytest.raises(EngineDown, match=r"status 1.*DeviceLost.*illegal memory access"):
+        text_of(other)
+    engine.load()
+    assert text_of(engine.generate(request("next"))) == "next"
+    assert engine.status().restarts == 1
 
 
 def test_every_request_in_flight_is_failed(supervised):
@@ -282,6 +296,50 @@ def test_what_a_worker_has_started_ends_with_it(supervised):
     with pytest.raises(EngineDown):
         text_of(engine.generate(request("!abort")))
     wait_until(lambda: not is_running(child))
+
+
+def test_a_worker_that_cannot_be_killed_is_said_and_blocks_nothing(supervised, monkeypatch):
+    """As one in uninterruptible sleep, where SIGKILL stays pending."""
+    monkeypatch.setattr(WorkerProcess, "kill", lambda self: None)
+    monkeypatch.setattr("vila_ros.engine.worker_process.KILL_GRACE", 0.1)
+    engine = supervised(policy=quick(stall_timeout=0.5, close_grace=0.1, failed_retry=NEVER))
+    pids = [engine.status().worker_pid]
+    try:
+        with pytest.raises(EngineDown, match=f"no progress.*process {pids[0]}, cannot be killed"):
+            text_of(engine.generate(request("one !hang")))
+        assert engine.status().state is EngineState.FAILED
+        engine.load()
+        pids.append(engine.status().worker_pid)
+        assert text_of(engine.generate(request("next"))) == "next"
+        os.kill(pids[1], signal.SIGSTOP)
+        engine.close()
+        assert engine.status().state is EngineState.STOPPED
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_close_does_not_wait_for_ever_for_the_supervisor(supervised, monkeypatch):
+    monkeypatch.setattr("vila_ros.engine.supervisor.CLOSE_LIMIT", 0.1)
+    go_on = threading.Event()
+    lines = []
+
+    def block(status):
+        if threading.current_thread().name == "engine supervisor":
+            go_on.wait(PATIENCE)
+
+    engine = supervised(
+        policy=quick(close_grace=0.1),
+        on_status=block,
+        on_log=lambda level, line: lines.append(line),
+    )
+    engine.close()
+    assert any("supervisor does not end" in line for line in lines)
+    assert not go_on.is_set()
+    go_on.set()
+    wait_until(lambda: not engine._thread.is_alive())
+    engine.close()
+    assert engine.status().state is EngineState.STOPPED
 
 
 def test_close_kills_a_worker_that_does_not_listen(supervised):

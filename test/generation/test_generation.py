@@ -132,9 +132,11 @@ def test_seeds_do_not_depend_on_batch_mates(generator, ask, answer):
 
 def test_stages_and_counts_come_in_order(generator, ask, images):
     chunks = list(generator.submit(ask("what?", images[:3])))
-    assert chunks[0].stage is Stage.ENCODING
-    assert all(chunk.stage is Stage.GENERATING for chunk in chunks[1:])
-    assert [chunk.tokens for chunk in chunks] == list(range(17))
+    encoding = [chunk.stage for chunk in chunks].index(Stage.GENERATING)
+    assert encoding > 0
+    assert all(chunk.stage is Stage.ENCODING for chunk in chunks[:encoding])
+    assert all(chunk.stage is Stage.GENERATING for chunk in chunks[encoding:])
+    assert [chunk.tokens for chunk in chunks] == [0] * encoding + list(range(1, 17))
     assert all(chunk.finish_reason is None and chunk.stats is None for chunk in chunks[:-1])
     stats = chunks[-1].stats
     assert (stats.images_encoded, stats.images_cached, stats.cached_tokens) == (3, 0, 0)
@@ -142,6 +144,28 @@ def test_stages_and_counts_come_in_order(generator, ask, images):
     assert stats.prompt_tokens > stats.image_tokens
     assert 0 < stats.vision_time < stats.time_to_first_token < stats.total_time
     assert stats.tokens_per_second > 0
+
+
+def test_a_prompt_that_waits_for_anothers_says_that_work_goes_on(vila, ask, answer):
+    """Else whoever watches for progress takes the wait for a hang."""
+    submitted = threading.Event()
+
+    class Waiting(Decoder):
+        def prefill(self, *args, **fields):
+            submitted.wait()
+            return super().prefill(*args, **fields)
+
+    def encoding_chunks(stream):
+        return sum(chunk.stage is Stage.ENCODING for chunk in stream)
+
+    generator = Generator(vila, decoder=lambda cache: Waiting(vila.language_model, cache))
+    first = generator.submit(ask("word " * 200, request_id="1"))
+    second = generator.submit(ask("and this?", request_id="2"))
+    submitted.set()
+    pieces = answer(first)[1].stats.prompt_tokens // ROWS_AT_ONCE["cpu"]
+    behind = encoding_chunks(second)
+    assert behind >= encoding_chunks(generator.submit(ask("or what?"))) + pieces
+    generator.close()
 
 
 def test_a_stop_string_ends_the_text_before_it(generator, ask, answer):

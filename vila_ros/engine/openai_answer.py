@@ -4,7 +4,7 @@
 
 A question is put again only while nothing of an answer has been given out: so no answer is given
 twice, nor mixed from two servers. An answer with a schema or choices is given out once it has been
-checked. Everything but Call.cancel belongs to the event loop's thread.
+checked. Everything but Call.cancel and Call.cancelled belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from vila_ros.engine.openai_errors import Refusal, Trouble
 from vila_ros.engine.openai_exchange import Patience, completion
 from vila_ros.engine.openai_requests import Body, BodyWriter
 from vila_ros.engine.openai_stream import TokenChances, Usage, WholeText
-from vila_ros.engine.server_pool import Server, ServerPool, backoff
+from vila_ros.engine.server_pool import Server, ServerPool, backoff, limited
 from vila_ros.errors import InvalidOutput, VilaError
 from vila_ros.model.text_stream import StopStrings
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 60.0
+_SLICE = 2.0
 
 
 @dataclass(eq=False)
@@ -43,7 +44,8 @@ class Call:
     """A request on its way.
 
     accepted, started: monotonic times of generate() and of leaving the queue. given: some text of
-    an answer has been given out. outbox: what the caller's thread still has to hand out.
+    an answer has been given out. cancelled: nobody waits for it any more. outbox: what the caller's
+    thread still has to hand out.
     """
 
     request: GenerationRequest
@@ -67,7 +69,13 @@ class Call:
             self.future.cancel()
 
     def give(self, chunk: TextChunk) -> None:
-        """Hand a chunk to the caller; from its first text on there is no other attempt."""
+        """Hand a chunk to the caller; from its first text on there is no other attempt.
+
+        Ends the task of a call that is cancelled: before Python 3.12 asyncio.wait_for loses a
+        cancellation that comes just when what it awaits has ended.
+        """
+        if self.cancelled:
+            raise asyncio.CancelledError
         self.given = self.given or bool(chunk.text)
         self.outbox.put(chunk)
 
@@ -105,26 +113,31 @@ class Answerer:
     async def answer(self, call: Call) -> Answer:
         """Put the question until it is answered or no attempt is left; raises Trouble."""
         failed: list[Server] = []
+        trouble: Trouble | None = None
         while True:
             server = self._pool.pick(failed)
-            try:
-                return await self._ask(call, server)
-            except Trouble as trouble:
-                self._pool.mark_failed(server, trouble)
-                failed.append(server)
-                following = self._pool.pick(failed)
-                elsewhere = following not in failed and following.error is None
+            wait = server.not_before - time.monotonic()
+            if trouble is not None:
+                elsewhere = server not in failed and server.error is None
                 may_help = trouble.retry or (trouble.down and elsewhere)
                 if call.given or not may_help or len(failed) > self._retries:
-                    raise
-                wait = following.not_before - time.monotonic()
+                    raise trouble
                 if not elsewhere:
                     wait = max(wait, backoff(len(failed)))
-                left = call.seconds_left
-                if wait > (_LONGEST_WAIT if left is None else left):
-                    raise
+            left = call.seconds_left
+            if wait > (_LONGEST_WAIT if left is None else left):
+                raise trouble or limited(server, wait)
+            if trouble is not None:
                 logger.info("Attempt %d failed: %s", len(failed), trouble.error.message)
-                await asyncio.sleep(max(wait, 0.0))
+            if wait > 0:
+                await _wait(call, wait)
+                server = self._pool.pick(failed)
+            try:
+                return await self._ask(call, server)
+            except Trouble as failure:
+                trouble = failure
+                self._pool.mark_failed(server, trouble)
+                failed.append(server)
 
     async def _ask(self, call: Call, server: Server) -> Answer:
         """Put the question to one server, in whichever form it takes; raises Trouble."""
@@ -194,6 +207,14 @@ class Answerer:
         if answer.usage is not None and answer.usage.completion_tokens:
             answer.tokens = answer.usage.completion_tokens
         return answer
+
+
+async def _wait(call: Call, seconds: float) -> None:
+    """Sleep, and say meanwhile that it goes on: a watcher takes silence for a hang."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        call.give(TextChunk(stage=Stage.ENCODING))
+        await asyncio.sleep(min(left, _SLICE))
 
 
 def last_chunk(call: Call, answer: Answer) -> TextChunk:

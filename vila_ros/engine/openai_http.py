@@ -148,6 +148,7 @@ class OpenAiHttpEngine:
         finally:
             with self._lock:
                 self._calls.pop(call.request.request_id, None)
+            call.cancelled = True
             if call.future is not None:
                 call.future.cancel()
 

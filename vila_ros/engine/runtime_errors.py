@@ -6,7 +6,14 @@ from __future__ import annotations
 
 import re
 
-from vila_ros.errors import EngineFailed, OutOfMemory, PromptTooLong, VilaError
+from vila_ros.errors import (
+    EngineFailed,
+    OutOfMemory,
+    PromptTooLong,
+    VilaError,
+    device_lost,
+    is_device_lost,
+)
 
 # CUDA's and TensorRT-LLM's own words; the executor's limits are checked before, so a text about
 # lengths is rare: it comes from an engine whose config.json was edited.
@@ -37,4 +44,6 @@ def runtime_error(said: str, doing: str) -> VilaError:
             f"the runtime refuses the request's length while {doing}; shorten the prompt, use "
             f"fewer frames or lower max_tokens. It says: {text}"
         )
+    if is_device_lost(RuntimeError(said)):
+        return device_lost(RuntimeError(text), doing)
     return EngineFailed(f"the runtime failed while {doing}: {text or 'it does not say why'}")

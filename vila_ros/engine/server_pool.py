@@ -27,7 +27,7 @@ from vila_ros.engine.openai_errors import (
     trouble_of_response,
     web_page,
 )
-from vila_ros.errors import EngineDown, EngineFailed, VilaError
+from vila_ros.errors import EngineDown, EngineFailed, QueueFull, VilaError
 
 logger = logging.getLogger(__name__)
 
@@ -256,6 +256,17 @@ def unreachable(server: Server, failure: HttpFailure) -> Trouble:
         ),
         retry=True,
         down=True,
+    )
+
+
+def limited(server: Server, seconds: float) -> Trouble:
+    """The trouble of a server that is not asked, as it asked to be left alone for so long."""
+    return Trouble(
+        QueueFull(
+            f"Server {server.url} has asked to be left alone (Retry-After). Try again in "
+            f"{seconds:.0f} s."
+        ),
+        retry=True,
     )
 
 

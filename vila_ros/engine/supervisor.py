@@ -32,7 +32,7 @@ from vila_ros.engine.supervision import (
 )
 from vila_ros.engine.wire import VersionMismatch
 from vila_ros.engine.worker_link import HungUp, Loaded, LoadFailed, WorkerEvent, WorkerLink
-from vila_ros.engine.worker_process import WorkerProcess, resolve_interpreter
+from vila_ros.engine.worker_process import WorkerProcess, WorkerStuck, resolve_interpreter
 from vila_ros.errors import (
     Cancelled,
     EngineDown,
@@ -45,9 +45,11 @@ from vila_ros.errors import (
 
 logger = logging.getLogger(__name__)
 
-# Loads that fail so fail again, until somebody changes a file or a setting.
-LASTING = (InvalidCheckpoint, InvalidRequest, Unsupported, VersionMismatch)
+# Loads that fail so fail again, until somebody changes a file or a setting, or frees the device.
+LASTING = (InvalidCheckpoint, InvalidRequest, Unsupported, VersionMismatch, WorkerStuck)
 TICK = 0.25
+# Beyond close_grace, for a worker that has to be killed and for what it has printed, seconds.
+CLOSE_LIMIT = 30.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,10 @@ class SupervisedEngine:
             link.end(Cancelled("The engine was closed."))
         self._hurry.set()
         self._events.put(None)
-        thread.join()
+        thread.join(self._policy.close_grace + CLOSE_LIMIT)
+        if thread.is_alive():
+            self._log(logging.ERROR, "The engine's supervisor does not end; it is left behind.")
+            return
         with self._changed:
             if self._thread is not thread:
                 # Somebody else closed it too, and was faster.
@@ -258,6 +263,8 @@ class SupervisedEngine:
             ending = _Ending(EngineFailed(f"The engine cannot be supervised: {error!r}"))
         if self._closing:
             wait, says = 0.0, "The engine was closed."
+            if isinstance(ending.error, WorkerStuck):
+                self._log(logging.ERROR, ending.error.message)
         else:
             wait, says = self._after(ending)
             self._log(logging.ERROR, says)

@@ -139,6 +139,11 @@ class Connection:
         except ConnectionError:
             return None
 
+    def stop_receiving(self) -> None:
+        """Have a receive() in another thread end as if the other end had closed."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Close both directions; a receive() in another thread returns None."""
         # It may already be disconnected by the other end, which is what is wanted.

@@ -42,11 +42,14 @@ from vila_ros.engine.registry import create_engine
 from vila_ros.engine.wire import Connection, Kind, ProtocolError, WireMessage
 from vila_ros.errors import (
     Cancelled,
+    DeviceLost,
     EngineDown,
     EngineFailed,
     OutOfMemory,
     QueueFull,
     VilaError,
+    device_lost,
+    is_device_lost,
 )
 
 # By name: run as a program, this module's is __main__.
@@ -70,10 +73,14 @@ class Worker:
         self._requests: dict[int, str] = {}
         self._cancelled: set[int] = set()
         self._tokens = 0
+        self._lost: DeviceLost | None = None
         self._max_requests = 0
 
     def serve(self) -> None:
-        """Load the engine the node names, then answer until the node hangs up."""
+        """Load the engine the node names, then answer until the node hangs up.
+
+        Raises DeviceLost once the engine has reported it: the node starts another worker.
+        """
         self._connection.send(
             Kind.HELLO,
             {"pid": os.getpid(), "python": platform.python_version(), "package": __version__},
@@ -88,12 +95,19 @@ class Worker:
         interval = take(start.fields, "heartbeat_interval", float)
         _start_thread("load", self._load, spec)
         _start_thread("heartbeat", self._beat, interval)
-        while (message := self._connection.receive()) is not None:
-            self._handle(message)
+        try:
+            while (message := self._connection.receive()) is not None:
+                self._handle(message)
+        except ProtocolError:
+            # Its own end of the reading may have cut a message short.
+            if self._lost is None:
+                raise
+        if self._lost is not None:
+            raise self._lost
 
     def close(self) -> None:
-        """Release the engine."""
-        if self._engine is not None:
+        """Release the engine, unless its device is lost, where that may hang."""
+        if self._engine is not None and self._lost is None:
             self._engine.close()
 
     def _load(self, spec: EngineSpec) -> None:
@@ -149,6 +163,9 @@ class Worker:
             self._cancelled.discard(number)
         if failure is not None:
             self._fail(number, failure)
+        if isinstance(failure, DeviceLost):
+            self._lost = failure
+            self._connection.stop_receiving()
 
     def _stream(self, chunks: Iterator[TextChunk], number: int) -> None:
         """Send an answer's chunks; the last one only when the engine has let go of the request."""
@@ -230,6 +247,8 @@ def as_vila_error(error: BaseException, what: str) -> VilaError:
         return error
     logger.error("The engine's %s raised an unforeseen error", what, exc_info=error)
     says = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if is_device_lost(error):
+        return device_lost(error, f"the engine's {what} ran")
     # torch.cuda.OutOfMemoryError and its kin, without importing any runtime.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return OutOfMemory(f"The engine's {what} ran out of memory ({says}).")

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vila_ros.errors import InvalidRequest, Unsupported
+from vila_ros.errors import EngineDown, InvalidRequest, Unsupported
 
 PACKAGE = Path(__file__).resolve().parent.parent
 MODULE = "vila_ros.engine.worker"
@@ -57,7 +57,13 @@ MAX_LINE_BYTES = 8192
 TAIL_LINES = 40
 # How long a worker that hung up may take to end by itself, and its output to arrive, seconds.
 END_GRACE = 0.5
+# How long the kernel may take to end one that was killed, seconds.
+KILL_GRACE = 5.0
 POLL_INTERVAL = 0.005
+
+
+class WorkerStuck(EngineDown):
+    """A worker that does not end although it was killed."""
 
 
 class WorkerProcess:
@@ -98,6 +104,7 @@ class WorkerProcess:
         finally:
             theirs.close()
         self._on_log = on_log
+        self._stuck: WorkerStuck | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._output = threading.Thread(target=self._read_output, name="worker output", daemon=True)
         self._output.start()
@@ -124,9 +131,20 @@ class WorkerProcess:
         """Wait for the end of a worker that has hung up or been killed; says how it ended.
 
         killed_because: why the node killed it; without, a worker that does not end is killed.
+
+        Raises WorkerStuck if it does not even end then, and at once when asked again.
         """
-        self._await_exit(END_GRACE)
-        self.kill()
+        if self._stuck is None or self.has_exited():
+            self._await_exit(END_GRACE)
+            self.kill()
+            self._await_exit(KILL_GRACE)
+        if not self.has_exited():
+            self._stuck = self._stuck or WorkerStuck(
+                f"{killed_because} The engine's worker, process {self.pid}, cannot be killed: it "
+                "is stuck in the kernel, most often in a GPU's driver. Look at dmesg; a restart of "
+                "the machine may be needed.".strip()
+            )
+            raise self._stuck
         status = self._process.wait()
         self._output.join(END_GRACE)
         how = killed_because or describe_exit(status)

@@ -142,6 +142,10 @@ class Answer:
         self._admitted_at = time.monotonic()
         self.slot = place.slot
         self.rows = self._reused = place.reused
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Tell the consumer that the work goes on before the first token."""
         self._chunks.put(TextChunk(stage=Stage.ENCODING))
 
     def media_wanted(self) -> tuple[Medium, ...]:

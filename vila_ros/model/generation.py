@@ -28,9 +28,12 @@ from vila_ros.engine.interface import GenerationRequest
 from vila_ros.errors import (
     Cancelled,
     DeadlineExceeded,
+    DeviceLost,
     EngineFailed,
     InvalidRequest,
     VilaError,
+    device_lost,
+    is_device_lost,
 )
 from vila_ros.model.answer import Answer, AnswerStream, Phase
 from vila_ros.model.choices import choice_log_probabilities
@@ -96,7 +99,8 @@ class Generator:
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
         self._ahead: DecodeStep | None = None
-        self._closing = False
+        # Why everything ends, once it does.
+        self._over: VilaError | None = None
         self._thread = threading.Thread(target=self._run, name="vila-generator", daemon=True)
         self._thread.start()
 
@@ -141,8 +145,8 @@ class Generator:
             answer.fail(EngineFailed(f"preparing the prompt failed: {error}"))
             return answer.stream(lambda: None)
         with self._wake:
-            if self._closing:
-                answer.fail(Cancelled("the engine was closed"))
+            if self._over is not None:
+                answer.fail(type(self._over)(self._over.message))
             else:
                 self._waiting.append(answer)
                 self._wake.notify()
@@ -158,7 +162,7 @@ class Generator:
     def close(self) -> None:
         """End all requests with Cancelled and the thread; returns when it has ended."""
         with self._wake:
-            self._closing = True
+            self._over = self._over or Cancelled("the engine was closed")
             self._wake.notify()
         self._thread.join()
         self._decoder.close()
@@ -206,24 +210,38 @@ class Generator:
     # Called in the generator's own thread.
 
     def _run(self) -> None:
-        with torch.inference_mode():
-            while self._wait():
-                self._end_overdue()
-                self._admit()
-                self._advance_prompt()
-                self._advance_answers()
+        try:
+            with torch.inference_mode():
+                while self._wait():
+                    self._end_overdue()
+                    self._admit()
+                    self._advance_prompt()
+                    self._advance_answers()
+        except DeviceLost as lost:
+            self._fail_all(lost)
+        except Exception as error:
+            # Between two guarded pieces: CUDA reports what failed at whichever call comes next.
+            if not is_device_lost(error):
+                raise
+            self._fail_all(device_lost(error, "making room for a request"))
+        else:
+            self._fail_all(Cancelled("the engine was closed"))
+
+    def _fail_all(self, over: VilaError) -> None:
+        """End every request, also those to come."""
         with self._wake:
+            self._over = over
             left = [*self._running, *self._waiting]
             self._running, self._waiting = [], deque()
         for answer in left:
-            answer.fail(Cancelled("the engine was closed"))
+            answer.fail(type(over)(over.message))
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False at the end."""
         with self._wake:
-            while not (self._closing or self._running or self._waiting):
+            while not (self._over or self._running or self._waiting):
                 self._wake.wait()
-            return not self._closing
+            return self._over is None
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
@@ -258,10 +276,13 @@ class Generator:
     def _guard(self, answers: list[Answer], doing: str, work: Callable[[], None]) -> None:
         """Run a piece of work; what goes wrong ends the last of the answers it was for.
 
-        Out of memory ends the youngest alone: the others try again without it.
+        Out of memory ends the youngest alone: the others try again without it. Raises DeviceLost,
+        which ends the generator.
         """
         try:
             work()
+        except DeviceLost:
+            raise
         except VilaError as error:
             self._end(answers[-1], error)
         except Exception as error:
@@ -275,6 +296,8 @@ class Generator:
                     torch.cuda.empty_cache()
                 return
             log.exception("%s failed", doing)
+            if is_device_lost(error):
+                raise device_lost(error, doing) from None
             for answer in answers:
                 self._end(answer, EngineFailed(f"{doing} failed: {error}"))
 
@@ -295,6 +318,10 @@ class Generator:
             self._guard([answer], "encoding images", lambda: self._encode_some(answer))
         else:
             self._guard([answer], "computing the prompt", lambda: self._prefill_some(answer))
+        # A watcher takes silence for a hang, and a prompt may wait here for those of the others.
+        for waiting in self._running:
+            if waiting.phase is not Phase.ANSWER:
+                waiting.progressed()
 
     def _encode_some(self, answer: Answer) -> None:
         """Encode one group of the images that are in no cache; the last one begins the prompt."""

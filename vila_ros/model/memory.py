@@ -11,8 +11,15 @@ import torch
 
 from vila_ros.errors import OutOfMemory
 
-# torch's CPU allocator has no exception class of its own.
-CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+# torch's CPU allocator has no exception class of its own, nor have CUDA and its libraries where
+# they allocate beside torch.
+MESSAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "Cannot allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 ASKED = re.compile(r"tried to allocate ([\d.]+ ?(?:bytes|[KMGT]?i?B))", re.IGNORECASE)
 
 
@@ -20,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_MESSAGES)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in MESSAGES)
 
 
 def free_bytes(device: torch.device) -> int:

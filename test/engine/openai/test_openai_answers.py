@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an engine over HTTP answers when its servers are well, if odd."""
 
+import asyncio
+import contextlib
 import threading
 import time
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from test.engine.openai.conftest import answer, ask, image
+from test.engine.servers.process import ServerProcess
 from vila_ros.engine.interface import (
     Engine,
     EngineSpec,
@@ -222,6 +225,39 @@ def test_a_question_that_comes_while_the_engine_closes_is_not_left_waiting(conne
     for thread in (closing, asker):
         thread.join()
     assert errors
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_a_cancellation_that_asyncio_loses_disconnects_all_the_same(
+    connect, tmp_path, user, monkeypatch, end
+):
+    """As wait_for of Python 3.10 and 3.11 does when what it awaits ends in the same moment."""
+
+    async def losing(awaited, seconds):
+        task = asyncio.ensure_future(awaited)
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        return task.result()
+
+    slowly = ServerProcess(tmp_path / "log", delay=0.01)
+    try:
+        engine = connect(servers=[slowly.url(user=user)], check_interval=60.0)
+        monkeypatch.setattr("vila_ros.engine.openai_exchange.asyncio.wait_for", losing)
+        request = ask("word " * 200)
+        stream = engine.generate(request)
+        while not next(stream).text:
+            pass
+        if end == "cancel":
+            engine.cancel(request.request_id)
+            with pytest.raises(Cancelled):
+                list(stream)
+        stream.close()
+        while not (slowly.entries("disconnected", user) or slowly.entries("finished", user)):
+            time.sleep(0.01)
+        assert not slowly.entries("finished", user)
+    finally:
+        slowly.kill()
 
 
 def test_further_questions_wait_inside(connect, server, user):

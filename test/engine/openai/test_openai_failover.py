@@ -10,6 +10,7 @@ import pytest
 
 from test.engine.openai.conftest import answer, ask
 from test.engine.servers.process import ServerProcess
+from vila_ros.engine.interface import Stage
 from vila_ros.errors import Cancelled, EngineDown, EngineFailed, QueueFull, VilaError
 
 # What a server that hangs is given. One that is well but slow, as on a busy machine, may be cut off
@@ -56,6 +57,21 @@ def test_a_wait_beyond_the_deadline_is_not_begun(connect, server, user):
     with pytest.raises(QueueFull):  # and not DeadlineExceeded
         answer(engine, ask("hello", deadline=time.monotonic() + 15.0))
     assert len(server.entries("asked", user)) == 1
+
+
+def test_a_limiting_server_is_left_alone_by_the_next_question_too(connect, server, user):
+    engine = connect("come_back_in_20_seconds")
+    for _ in range(3):
+        with pytest.raises(QueueFull, match="Try again in"):
+            answer(engine, ask("hello", deadline=time.monotonic() + 15.0))
+    assert len(server.entries("asked", user)) == 1
+
+
+def test_a_long_wait_says_that_it_goes_on(connect, server, user, monkeypatch):
+    monkeypatch.setattr("vila_ros.engine.openai_answer._SLICE", 0.1)
+    chunks = list(connect("too_many*1").generate(ask("hello")))  # waits 1 s
+    assert len(server.entries("asked", user)) == 2
+    assert [chunk.stage for chunk in chunks].count(Stage.ENCODING) > 4
 
 
 @pytest.mark.parametrize("behaviour", ["half_then_disconnect", "half_then_end", "error_in_stream"])

@@ -144,7 +144,8 @@ def test_a_publisher_from_which_nothing_arrives_is_said_and_why(robot, camera, a
     status = robot.wait_for(says_it, says)
     assert status.level == DiagnosticStatus.ERROR
     assert "publisher present, no frame arrives" in status.message
-    assert robot.value("cameras/silent", "publisher /camera_publisher")
+    # Its node's name may be found later than the publisher.
+    robot.wait_for(lambda: robot.value("cameras/silent", "publisher /camera_publisher"), "its name")
     camera.do("withdraw", topic="/silent/image_raw")
 
 

@@ -46,6 +46,13 @@ class Page:
     def review(self, candidate=FIRST):
         return AnnotationFolder(self.serving.folder.path).review(candidate)
 
+    def until(self, written):
+        """Wait for what the page does not show, because another candidate is open already."""
+        for _ in range(200):
+            if written():
+                break
+            self.tab.wait_for_timeout(50)
+
     def boxes(self, candidate=FIRST):
         return list(self.review(candidate).annotation["region_perception"].values())
 
@@ -137,6 +144,7 @@ def test_everything_can_be_done_by_keyboard(serve, look, tmp_path):
     page.tab.keyboard.type("a cone lies on the road")
     page.press("Control+Enter")
     page.opened(SECOND)
+    page.until(lambda: page.review().verdict == "accepted")
     review = page.review()
     assert (review.verdict, review.edited) == ("accepted", True)
     assert review.annotation["general_perception"][SUMMARY] == "a cone lies on the road"
@@ -285,6 +293,7 @@ def test_two_tabs_do_not_overwrite_each_other(serve, look, keep):
     assert mine.review().annotation["general_perception"][SUMMARY] == keep
     mine.find("#accept").click()
     mine.opened(SECOND)
+    mine.until(lambda: mine.review().verdict == "accepted")
     assert mine.review().verdict == "accepted"
 
 
@@ -307,10 +316,7 @@ def test_what_is_typed_last_is_saved_when_the_page_is_closed(serve, look):
     page = look(serve())
     page.find("#field-summary").fill("the last word")
     page.tab.goto("about:blank")
-    for _ in range(100):
-        if page.review().revision:
-            break
-        page.tab.wait_for_timeout(50)
+    page.until(lambda: page.review().revision)
     assert page.review().annotation["general_perception"][SUMMARY] == "the last word"
 
 
@@ -329,6 +335,7 @@ def test_ten_thousand_candidates_are_a_list_like_any_other(serve, look):
     page.find("#list").focus()
     page.press("Home", "ArrowDown", "a")
     page.opened("drive-front-00002")
+    page.until(lambda: page.review("drive-front-00001").revision)
     assert page.review("drive-front-00001").verdict == "accepted"
 
 

@@ -93,6 +93,12 @@ def test_refuses_an_interpreter_without_wheels(setup_env, monkeypatch):
         setup_env.check_machine("")
 
 
+def test_refuses_the_interpreter_of_the_environment_itself(setup_env, monkeypatch):
+    monkeypatch.setattr(setup_env.sys, "prefix", str(setup_env.VENV))
+    with pytest.raises(setup_env.SetupError, match="would replace itself"):
+        setup_env.check_machine("")
+
+
 def test_refuses_a_full_disk_before_it_starts(setup_env, monkeypatch):
     usage = setup_env.shutil.disk_usage("/")
     monkeypatch.setattr(setup_env.shutil, "disk_usage", lambda _: usage._replace(free=10**9))

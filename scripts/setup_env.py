@@ -90,9 +90,9 @@ def check_machine(ros_distro: str) -> None:
     """Refuse early, with the fix, what would fail late."""
     if Path(sys.prefix).resolve() == VENV.resolve():
         raise SetupError(
-            f"{sys.executable} belongs to the environment that this makes, and would replace itself. "
-            "Run `deactivate` (or open a new shell) and give the same command again, or name "
-            "another interpreter: make PYTHON=/usr/bin/python3 …"
+            f"{sys.executable} is part of the environment that this makes, and would replace "
+            "itself. Run `deactivate` (or open a new shell) and give the same command again, or "
+            "name another interpreter: make PYTHON=/usr/bin/python3 …"
         )
     version = sys.version_info[:2]
     if version < MINIMUM_PYTHON:

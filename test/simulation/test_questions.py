@@ -93,6 +93,17 @@ def test_motion_is_named_only_where_it_is_clear(positions, expected):
     assert motion(clip(*positions), 0) == expected
 
 
+def test_what_a_drives_pictures_list_at_one_end_alone_appears_or_leaves():
+    cone = seen("cone", "blue", column=0.8, number=1)
+    passed = [frame(seen(), cone), frame(cone, at=1.0)]
+    assert motion(passed, 0) == "leaves"
+    assert describe_clip(passed) == "A red car leaves. A blue cone stays where it is."
+    assert {each.answer for each in ask_all(passed, "leaves")} == {"a red car"}
+    reached = [frame(cone), frame(seen(), cone, at=1.0)]
+    assert motion(reached, 0) == "appears"
+    assert {each.answer for each in ask_all(reached, "appears")} == {"a red car"}
+
+
 def test_descriptions_name_everything_from_left_to_right():
     truth = frame(seen(column=0.8), seen("ball", "orange", column=0.1, number=1))
     assert describe(truth) == "An orange ball on the left and a red car on the right."

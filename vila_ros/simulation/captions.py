@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vila_ros.simulation import wording
 from vila_ros.simulation.scene import FrameTruth, SeenThing
-from vila_ros.simulation.truth import motion, rough_side, shown, shows
+from vila_ros.simulation.truth import latest_things, motion, rough_side, shown, shows
 from vila_ros.simulation.wording import article, listed, sentence
 
 
@@ -23,11 +23,11 @@ def describe(truth: FrameTruth) -> str:
 def describe_clip(frames: Sequence[FrameTruth]) -> str:
     """What each thing does, from left to right at the end; where that is not clear, where it is."""
     said = []
-    for thing in sorted(frames[-1].things, key=lambda each: each.column):
+    for thing in sorted(latest_things(frames), key=lambda each: each.column):
         did = motion(frames, thing.number)
         if did is not None:
             said.append(sentence(f"{named(thing)} {wording.MOTIONS[did][1]}"))
-        elif shows(thing):
+        elif thing in frames[-1].things and shows(thing):
             said.append(sentence(f"{named(thing)} is {_where(thing)}"))
     return " ".join(said) or "Nothing happens."
 

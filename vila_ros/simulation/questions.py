@@ -21,12 +21,14 @@ from vila_ros.simulation.shapes import COLORS, KINDS
 from vila_ros.simulation.truth import (
     drives,
     hidden,
+    latest_things,
     motion,
     nearness,
     rough_side,
     shown,
     shows,
     side,
+    thing_of,
     unclear,
 )
 from vila_ros.simulation.wording import SIDES, article, listed
@@ -232,10 +234,11 @@ class Questioner:
 
     def _movers(self) -> list[tuple[SeenThing, str]]:
         """Things of a kind of their own whose motion is clear."""
-        kinds = [thing.kind for thing in self._truth.things]
+        things = latest_things(self._frames)
+        kinds = [thing.kind for thing in things]
         return [
             (thing, did)
-            for thing in self._truth.things
+            for thing in things
             if kinds.count(thing.kind) == 1
             and (did := motion(self._frames, thing.number)) is not None
         ]
@@ -269,7 +272,8 @@ class Questioner:
 
     def _which(self, wanted: str, templates: Sequence[str]) -> tuple[str, str] | None:
         """Which thing did it; nothing in about half of the questions."""
-        did = {thing: motion(self._frames, thing.number) for thing in self._truth.things}
+        things = latest_things(self._frames)
+        did = {thing: motion(self._frames, thing.number) for thing in things}
         there = [thing for thing, each in did.items() if each == wanted]
         if len(there) > 1 or any(
             each is None and not _shows_throughout(self._frames, thing.number)
@@ -364,12 +368,8 @@ class Questioner:
 
 
 def _shows_throughout(frames: Sequence[FrameTruth], number: int) -> bool:
-    return all(
-        shows(thing)
-        for truth in (frames[0], frames[-1])
-        for thing in truth.things
-        if thing.number == number
-    )
+    ends = (thing_of(truth, number) for truth in (frames[0], frames[-1]))
+    return all(thing is not None and shows(thing) for thing in ends)
 
 
 _Made = tuple[str, str] | tuple[str, str, str]

@@ -116,6 +116,15 @@ def test_descriptions_name_everything_from_left_to_right():
     assert describe_clip([first, second]) == told
 
 
+def test_of_two_equal_things_a_description_calls_the_second_another():
+    pair = (seen(column=0.2), seen(column=0.8, number=1), seen("cone", column=0.9, number=2))
+    told = "A red car on the left, another red car on the right and a red cone on the right."
+    assert describe(frame(*pair)) == told
+    later = (seen(column=0.2, distance=2.5), seen(column=0.8, number=1))
+    one_comes = describe_clip([frame(*pair[:2]), frame(*later, at=1.0)])
+    assert one_comes == "A red car comes closer. Another red car stays where it is."
+
+
 def test_json_answers_are_json_with_the_keys_asked_for():
     truth = frame(seen(), seen("box", "blue", number=1, column=0.5))
     for asked in ask_all([truth], "json", 60):

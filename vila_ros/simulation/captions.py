@@ -17,19 +17,23 @@ def describe(truth: FrameTruth) -> str:
     things = sorted(shown(truth), key=lambda thing: thing.column)
     if not things:
         return "Nothing is in the way."
-    return sentence(listed([_placed(thing) for thing in things]))
+    names = zip(_told_apart(things), things, strict=True)
+    return sentence(listed([f"{name} {_where(thing)}" for name, thing in names]))
 
 
 def describe_clip(frames: Sequence[FrameTruth]) -> str:
     """What each thing does, from left to right at the end; where that is not clear, where it is."""
-    said = []
+    things, doing = [], []
     for thing in sorted(latest_things(frames), key=lambda each: each.column):
         did = motion(frames, thing.number)
         if did is not None:
-            said.append(sentence(f"{named(thing)} {wording.MOTIONS[did][1]}"))
+            things.append(thing)
+            doing.append(wording.MOTIONS[did][1])
         elif thing in frames[-1].things and shows(thing):
-            said.append(sentence(f"{named(thing)} is {_where(thing)}"))
-    return " ".join(said) or "Nothing happens."
+            things.append(thing)
+            doing.append(f"is {_where(thing)}")
+    told = zip(_told_apart(things), doing, strict=True)
+    return " ".join(sentence(f"{name} {did}") for name, did in told) or "Nothing happens."
 
 
 def named(thing: SeenThing) -> str:
@@ -37,10 +41,16 @@ def named(thing: SeenThing) -> str:
     return article(f"{thing.color} {thing.kind}")
 
 
+def _told_apart(things: Sequence[SeenThing]) -> list[str]:
+    """Names of a caption's things: of two red cars the second is another one."""
+    names = []
+    for index, thing in enumerate(things):
+        before = {(each.kind, each.color) for each in things[:index]}
+        again = (thing.kind, thing.color) in before
+        names.append(f"another {thing.color} {thing.kind}" if again else named(thing))
+    return names
+
+
 def _where(thing: SeenThing) -> str:
     where = rough_side(thing)
     return where if where == wording.AHEAD else f"on the {where}"
-
-
-def _placed(thing: SeenThing) -> str:
-    return f"{named(thing)} {_where(thing)}"

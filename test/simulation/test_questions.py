@@ -125,6 +125,17 @@ def test_of_two_equal_things_a_description_calls_the_second_another():
     assert one_comes == "A red car comes closer. Another red car stays where it is."
 
 
+def test_what_shows_in_part_is_not_denied():
+    half = seen(column=0.05, visible=0.4)
+    assert describe(frame(half)) == "A red car on the left."
+    assert describe_clip([frame(seen()), frame(half, at=1.0)]) == "A red car is on the left."
+    gone = seen(column=-0.3, visible=0.0)
+    assert describe_clip([frame(half), frame(gone, at=1.0)]) == "A red car leaves."
+    assert describe_clip([frame(gone), frame(gone, at=1.0)]) == "Nothing happens."
+    beside = describe_clip([frame(half, seen("cone", number=1))] * 2)
+    assert beside == "A red cone stays where it is."
+
+
 def test_json_answers_are_json_with_the_keys_asked_for():
     truth = frame(seen(), seen("box", "blue", number=1, column=0.5))
     for asked in ask_all([truth], "json", 60):

@@ -75,6 +75,15 @@ def test_kinds_of_which_there_are_several_are_counted_not_described():
     assert all("car" not in asked.question for asked in ask_all([truth], "color"))
 
 
+@pytest.mark.parametrize("task", ["color", "side", "side presence", "distance"])
+def test_a_clip_of_two_cars_is_not_asked_about_the_car(task):
+    left = seen(color="blue", column=1.3, visible=0.0, number=1)
+    stays = seen(distance=3.0)
+    frames = [frame(stays, seen(color="blue", column=0.8, number=1)), frame(stays, left, at=1.0)]
+    assert ask_all(frames, task) == []
+    assert ask_all(frames[-1:], task)
+
+
 @pytest.mark.parametrize(
     ("positions", "expected"),
     [

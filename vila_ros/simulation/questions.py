@@ -67,11 +67,15 @@ class Questioner:
         for thing in self._shown:
             counts[thing.kind] += 1
         self._counts = counts
-        self._lone = tuple(
-            thing
-            for thing in self._shown
-            if counts[thing.kind] == 1 and thing.kind not in self._unclear
-        )
+        # "The car" is one car in all pictures: another that has left would be asked about as well.
+        seen = {
+            thing.number: thing.kind
+            for truth in frames
+            for thing in truth.things
+            if not hidden(thing)
+        }
+        kinds = list(seen.values())
+        self._lone = tuple(thing for thing in self._shown if kinds.count(thing.kind) == 1)
 
     def ask(self, task: str) -> Asked | None:
         """A question of a kind; None where the truth allows none."""

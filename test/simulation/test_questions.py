@@ -75,6 +75,19 @@ def test_kinds_of_which_there_are_several_are_counted_not_described():
     assert all("car" not in asked.question for asked in ask_all([truth], "color"))
 
 
+@pytest.mark.parametrize("distance", [3.0, 6.0])
+def test_nobody_asks_whether_something_stands_still_before_a_robot_that_drives(distance):
+    def stills(speed):
+        ends = [frame(seen(distance=6.0), speed=speed), frame(seen(distance=distance), at=1.0)]
+        asker = Questioner(ends, np.random.default_rng(0))
+        asked = [asker.ask("motion check") for _ in range(200)]
+        asked += [each for _ in range(50) for each in asker.ask_every("every motion")]
+        return [each for each in asked if each and "sta" in each.question]
+
+    assert stills(speed=2.0) == []
+    assert {each.answer for each in stills(speed=0.0)} == {"yes" if distance == 6.0 else "no"}
+
+
 @pytest.mark.parametrize("task", ["color", "side", "side presence", "distance"])
 def test_a_clip_of_two_cars_is_not_asked_about_the_car(task):
     left = seen(color="blue", column=1.3, visible=0.0, number=1)

@@ -264,9 +264,16 @@ class Questioner:
             return None
         thing, did = found
         wanted = self._even()
-        others = [each for each in wording.MOTIONS if each != did]
-        asked = did if wanted else self._pick(others)
+        asked = did if wanted else self._pick([each for each in self._motions() if each != did])
+        if asked not in self._motions():
+            return None
         return self._put(wording.MOTIONS[asked][2], thing.kind), self._yes(wanted)
+
+    def _motions(self) -> list[str]:
+        """What may be asked about a thing. Before a robot that drives, what stands comes closer and
+        what goes along with it stays: whether either stands still has two answers.
+        """
+        return [each for each in wording.MOTIONS if each != "stays" or not drives(self._frames)]
 
     def _ask_appears(self) -> tuple[str, str] | None:
         return self._which("appears", wording.APPEARS)
@@ -363,9 +370,9 @@ class Questioner:
         made = []
         for thing, did in self._movers():
             made.append((self._put(wording.MOTION, thing.kind), wording.MOTIONS[did][0]))
-            others = [each for each in wording.MOTIONS if each != did]
+            others = [each for each in self._motions() if each != did]
             wrong = [others[i] for i in self._chance.choice(len(others), 2, replace=False)]
-            for asked in (did, *wrong):
+            for asked in (did, *wrong) if did in self._motions() else wrong:
                 question = self._put(wording.MOTIONS[asked][2], thing.kind)
                 made.append((question, self._yes(asked == did)))
         return made

@@ -64,6 +64,13 @@ def test_a_half_hidden_thing_is_never_asked_about(task):
         assert "car" not in asked.question
 
 
+def test_nothing_is_nearest_where_a_cars_front_may_be():
+    chair = seen("chair", "blue", distance=1.9, number=1)
+    assert ask_all([frame(chair, seen(distance=3.1))], "nearest") == []
+    far = ask_all([frame(chair, seen(distance=5.0))], "nearest")
+    assert {each.answer for each in far} == {"a blue chair"}
+
+
 def test_a_thing_between_left_and_ahead_has_no_side():
     assert side(seen(column=0.41)) is None
     assert ask_all([frame(seen(column=0.41))], "side") == []

@@ -8,6 +8,7 @@ Only what is clear is asked about: never a half-hidden thing, never one between 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from vila_ros.simulation import wording
 from vila_ros.simulation.captions import describe, describe_clip, named
 from vila_ros.simulation.scene import ROAD, ROOM, YARD, FrameTruth, SeenThing
 from vila_ros.simulation.scenes import HELD_OUT
-from vila_ros.simulation.shapes import COLORS, KINDS
+from vila_ros.simulation.shapes import COLORS, KINDS, SHAPES
 from vila_ros.simulation.truth import (
     drives,
     hidden,
@@ -198,6 +199,9 @@ class Questioner:
         first, *rest = self._shown
         if rest and rest[0].distance < first.distance * 1.25:
             return None
+        # Distances are of middles; a car's front may be nearer than a chair before its middle.
+        if any(each.distance - _half(each.kind) < first.distance for each in rest):
+            return None
         return self._pick(wording.NEAREST), named(first)
 
     def _ask_caption(self) -> tuple[str, str] | None:
@@ -376,6 +380,12 @@ class Questioner:
                 question = self._put(wording.MOTIONS[asked][2], thing.kind)
                 made.append((question, self._yes(asked == did)))
         return made
+
+
+def _half(kind: str) -> float:
+    """How far a thing of a kind reaches from its middle, at most; metres."""
+    width, depth, _ = SHAPES[kind].size
+    return math.hypot(width, depth) / 2
 
 
 def _shows_throughout(frames: Sequence[FrameTruth], number: int) -> bool:

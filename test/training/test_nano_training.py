@@ -14,7 +14,7 @@ import torch
 
 pytest.importorskip("pybullet")
 
-from vila_ros.errors import InvalidCheckpoint, InvalidRequest
+from vila_ros.errors import InvalidCheckpoint, InvalidRequest, UnusableFolder
 from vila_ros.model.embedded import shipped_folder
 from vila_ros.training.nano.ceiling import count_kinds, read_counts
 from vila_ros.training.nano.export import export
@@ -27,7 +27,7 @@ from vila_ros.training.nano.recipe import (
     StageRecipe,
     plan_shards,
 )
-from vila_ros.training.nano.shards import PATCHES, WIDTH, Shards, write_shard
+from vila_ros.training.nano.shards import PATCHES, WIDTH, ShardPlan, Shards, write_shard
 from vila_ros.training.nano.steering import held_out_frames, learnt_frames
 from vila_ros.training.nano.train import Trainer, learning_rate
 
@@ -76,6 +76,23 @@ def test_scenes_are_rendered_once_and_numbered_through(shards, tmp_path):
     first = (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns
     write_shard(plan, tmp_path, lambda pictures: pytest.fail("rendered again"))
     assert (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns == first
+
+
+def test_a_work_folder_of_another_recipe_is_not_taken_up(tmp_path):
+    short = ShardPlan("stills_0", "still", 7, 1)
+    write_shard(short, tmp_path, see)
+    full = replace(short, count=2)
+    for take_up in (lambda: write_shard(full, tmp_path, see), lambda: Shards(tmp_path, [full])):
+        with pytest.raises(UnusableFolder, match=r"holds 1 scenes .* not the 2 still scenes from"):
+            take_up()
+    (tmp_path / "stills_0.npy").unlink()
+    with pytest.raises(UnusableFolder, match=r"stills_0\.npy is not there; remove stills_0\.json"):
+        write_shard(short, tmp_path, see)
+    (tmp_path / "stills_0.json").write_text("{")
+    with pytest.raises(UnusableFolder, match=r"stills_0\.json cannot be read"):
+        Shards(tmp_path, [short])
+    with pytest.raises(UnusableFolder, match="cannot be written: Not a directory"):
+        write_shard(short, tmp_path / "stills_0.json" / "new", see)
 
 
 def test_every_stage_is_told_of(trained):

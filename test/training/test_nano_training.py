@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,38 @@ def test_a_broken_checkpoint_is_named(shards, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"broken")
     with pytest.raises(InvalidCheckpoint, match=r"checkpoint\.pt cannot be taken up"):
         Trainer(RECIPE, shards, tmp_path, lambda line: None).run()
+
+
+def test_a_checkpoint_of_another_network_is_named(trained, shards, tmp_path):
+    trainer, _ = trained
+    whole = torch.load(trainer._checkpoint, weights_only=True)
+    learnt = {name: tensor[:8] for name, tensor in whole["network"].items()}
+    for other in ({**whole, "network": learnt}, {"stage": 0, "step": 0}):
+        torch.save(other, tmp_path / "checkpoint.pt")
+        with pytest.raises(InvalidCheckpoint, match=r"checkpoint\.pt cannot be taken up"):
+            Trainer(RECIPE, shards, tmp_path, lambda line: None).load()
+
+
+def test_a_tokenizer_is_whole_or_not_there(shards, tmp_path, monkeypatch):
+    from vila_ros.training.nano import train
+
+    class Ended(Exception):
+        pass
+
+    class EndedWhileSaving:
+        def save(self, path):
+            Path(path).write_text("{")
+            raise Ended
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "learn_tokenizer", lambda texts: EndedWhileSaving())
+        with pytest.raises(Ended):
+            Trainer(RECIPE, shards, tmp_path, lambda line: None)
+    tokenizer = Trainer(RECIPE, shards, tmp_path, lambda line: None).tokenizer
+    assert tokenizer.decode(tokenizer.encode("a red car").ids) == "a red car"
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(InvalidCheckpoint, match=r"tokenizer\.json cannot be taken up"):
+        Trainer(RECIPE, shards, tmp_path, lambda line: None)
 
 
 def test_what_was_trained_loads_as_a_vila_checkpoint(trained, tmp_path):

@@ -39,7 +39,7 @@ from vila_ros.simulation.shapes import KINDS
 from vila_ros.simulation.wording import NAMES, STEERING
 from vila_ros.training.nano.ceiling import read_counts
 from vila_ros.training.nano.recipe import FULL
-from vila_ros.training.nano.shards import SIDE, Shards, vision_tower
+from vila_ros.training.nano.shards import CROWD, SIDE, STILL, Shards, vision_tower
 from vila_ros.training.nano.steering import CLEAR, held_out_frames, probe_steering, read_tub
 
 # No training scene has a seed as high (see vila_ros/training/nano/recipe.py).
@@ -71,7 +71,7 @@ def main() -> int:
     engine.load()
     print(f"{args.model} loaded in {time.monotonic() - began:.1f} s")
     items = [*held_out(args.scenes_seed, args.scenes, args.clips)]
-    if args.tub is not None and args.tub.exists():
+    if args.tub is not None:
         items += steering(args.tub)
     rows = table(engine, items, args.blank_every)
     figures: dict[str, float] = {}
@@ -136,6 +136,13 @@ def _arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if not 0 <= args.scenes_seed <= 900 or min(args.scenes, args.clips, args.blank_every) < 1:
         parser.error("--scenes-seed is within 0 and 900, every number of scenes at least 1")
+    if min(args.threads, args.epochs) < 1:
+        parser.error(f"--threads {args.threads} and --epochs {args.epochs} must be at least 1")
+    # What is only read when all else was asked, minutes later.
+    if args.tub is not None and not args.tub.exists():
+        parser.error(f"--tub is {args.tub}, which does not exist")
+    if args.work is not None and not (args.work / "shards").is_dir():
+        parser.error(f"--work is {args.work}, which has no shards/ of a training")
     return args
 
 
@@ -177,7 +184,7 @@ def count_ceiling(work: Path, items: Sequence[Item], epochs: int) -> float:
 
     Of the same questions, over the same answers.
     """
-    shards = Shards(work / "shards", [plan for plan in FULL.shards if plan.kind != "clip"])
+    shards = Shards(work / "shards", [plan for plan in FULL.shards if plan.kind in (STILL, CROWD)])
     read, see = read_counts(shards, epochs, print), vision_tower()
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for item in items:

@@ -296,6 +296,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="see that it runs, learn nothing")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    if min(args.seeds, args.threads) < 1:
+        parser.error(f"--seeds {args.seeds} and --threads {args.threads} must be at least 1")
     torch.set_num_threads(args.threads)
     effort, seeds = (QUICK, 1) if args.quick else (FULL, args.seeds)
     columns = (*QUESTIONS, "pictures", "text")

@@ -22,7 +22,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vila_ros.errors import VilaError
+from vila_ros.errors import InvalidCheckpoint, VilaError
 
 
 def main() -> int:
@@ -34,10 +34,15 @@ def main() -> int:
     parser.add_argument("--export", action="store_true", help="write the model as far as it is")
     parser.add_argument("--short", action="store_true", help="try every part in a minute")
     args = parser.parse_args()
+    if args.threads < 1:
+        parser.error(f"--threads is {args.threads}; it must be at least 1")
     try:
         make(args)
     except VilaError as error:
         print(f"error: {error.message}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a file that may not be read: it names itself
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -52,15 +57,21 @@ def make(args: argparse.Namespace) -> None:
     from vila_ros.training.nano.steering import prepare_steering
     from vila_ros.training.nano.train import Trainer
 
+    if args.export and not (args.work / "checkpoint.pt").is_file():
+        raise InvalidCheckpoint(
+            f"{args.work / 'checkpoint.pt'} is not there: nothing was trained in that folder that "
+            "--export could write; train without it first"
+        )
     torch.set_num_threads(args.threads)
     recipe = SHORT if args.short else FULL
     see = vision_tower()
+    # First, as a tub that cannot be read is to be known of before hours of rendering.
+    steering = prepare_steering(args.tub, see, SIDE) if args.tub else None
     for number, plan in enumerate(recipe.shards, start=1):
         write_shard(plan, args.work / "shards", see)
         print(
             f"shard {number} of {len(recipe.shards)}: {plan.count} {plan.kind} scenes", flush=True
         )
-    steering = prepare_steering(args.tub, see, SIDE) if args.tub else None
     shards = Shards(args.work / "shards", recipe.shards)
     trainer = Trainer(
         recipe, shards, args.work, lambda line: print(line, flush=True), steering=steering
@@ -72,11 +83,13 @@ def make(args: argparse.Namespace) -> None:
     out = args.out or args.work / "vila-nano"
     for name in ("config.json", "mm_projector", "vision_tower"):
         source, target = shipped_folder() / name, out / name
+        if source.resolve() == target.resolve():
+            continue
         if source.is_dir():
             shutil.copytree(
                 source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors")
             )
-        elif source.resolve() != target.resolve():
+        else:
             out.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     export(trainer.network, trainer.tokenizer, out)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from test.bags.conftest import jpeg
+from vila_ros.bags.donkeycar_tub import open_tub
 from vila_ros.bags.recording import open_recording
 from vila_ros.bags.serialization import deserialize
 from vila_ros.errors import InvalidRecording
@@ -147,6 +148,13 @@ def test_what_is_no_tub_is_refused(tmp_path):
     empty = make_tub(tmp_path / "empty", records=0)
     with pytest.raises(InvalidRecording, match="tub without any record with an image"):
         open_recording(empty)
+
+
+def test_a_folder_without_a_tub_or_none_is_named(tmp_path):
+    with pytest.raises(InvalidRecording, match=r"' is no tub: manifest\.json or images/ is not"):
+        open_tub(tmp_path)
+    with pytest.raises(InvalidRecording, match="nowhere' does not exist"):
+        open_tub(tmp_path / "nowhere")
 
 
 def test_float_messages_are_standard_ones(tmp_path):

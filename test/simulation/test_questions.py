@@ -64,6 +64,13 @@ def test_a_half_hidden_thing_is_never_asked_about(task):
         assert "car" not in asked.question
 
 
+def test_nothing_is_nearest_where_a_cars_front_may_be():
+    chair = seen("chair", "blue", distance=1.9, number=1)
+    assert ask_all([frame(chair, seen(distance=3.1))], "nearest") == []
+    far = ask_all([frame(chair, seen(distance=5.0))], "nearest")
+    assert {each.answer for each in far} == {"a blue chair"}
+
+
 def test_a_thing_between_left_and_ahead_has_no_side():
     assert side(seen(column=0.41)) is None
     assert ask_all([frame(seen(column=0.41))], "side") == []
@@ -73,6 +80,28 @@ def test_kinds_of_which_there_are_several_are_counted_not_described():
     truth = frame(seen(), seen(number=1, column=0.5), seen("box", number=2, column=0.8))
     assert {asked.answer for asked in ask_all([truth], "count")} == {"2"}
     assert all("car" not in asked.question for asked in ask_all([truth], "color"))
+
+
+@pytest.mark.parametrize("distance", [3.0, 6.0])
+def test_nobody_asks_whether_something_stands_still_before_a_robot_that_drives(distance):
+    def stills(speed):
+        ends = [frame(seen(distance=6.0), speed=speed), frame(seen(distance=distance), at=1.0)]
+        asker = Questioner(ends, np.random.default_rng(0))
+        asked = [asker.ask("motion check") for _ in range(200)]
+        asked += [each for _ in range(50) for each in asker.ask_every("every motion")]
+        return [each for each in asked if each and "sta" in each.question]
+
+    assert stills(speed=2.0) == []
+    assert {each.answer for each in stills(speed=0.0)} == {"yes" if distance == 6.0 else "no"}
+
+
+@pytest.mark.parametrize("task", ["color", "side", "side presence", "distance"])
+def test_a_clip_of_two_cars_is_not_asked_about_the_car(task):
+    left = seen(color="blue", column=1.3, visible=0.0, number=1)
+    stays = seen(distance=3.0)
+    frames = [frame(stays, seen(color="blue", column=0.8, number=1)), frame(stays, left, at=1.0)]
+    assert ask_all(frames, task) == []
+    assert ask_all(frames[-1:], task)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +122,17 @@ def test_motion_is_named_only_where_it_is_clear(positions, expected):
     assert motion(clip(*positions), 0) == expected
 
 
+def test_what_a_drives_pictures_list_at_one_end_alone_appears_or_leaves():
+    cone = seen("cone", "blue", column=0.8, number=1)
+    passed = [frame(seen(), cone), frame(cone, at=1.0)]
+    assert motion(passed, 0) == "leaves"
+    assert describe_clip(passed) == "A red car leaves. A blue cone stays where it is."
+    assert {each.answer for each in ask_all(passed, "leaves")} == {"a red car"}
+    reached = [frame(cone), frame(seen(), cone, at=1.0)]
+    assert motion(reached, 0) == "appears"
+    assert {each.answer for each in ask_all(reached, "appears")} == {"a red car"}
+
+
 def test_descriptions_name_everything_from_left_to_right():
     truth = frame(seen(column=0.8), seen("ball", "orange", column=0.1, number=1))
     assert describe(truth) == "An orange ball on the left and a red car on the right."
@@ -103,6 +143,26 @@ def test_descriptions_name_everything_from_left_to_right():
     second = frame(seen(column=0.8), seen("cone", "blue", column=-0.3, number=1, visible=0.0), at=1)
     told = "A blue cone leaves. A red car stays where it is."
     assert describe_clip([first, second]) == told
+
+
+def test_of_two_equal_things_a_description_calls_the_second_another():
+    pair = (seen(column=0.2), seen(column=0.8, number=1), seen("cone", column=0.9, number=2))
+    told = "A red car on the left, another red car on the right and a red cone on the right."
+    assert describe(frame(*pair)) == told
+    later = (seen(column=0.2, distance=2.5), seen(column=0.8, number=1))
+    one_comes = describe_clip([frame(*pair[:2]), frame(*later, at=1.0)])
+    assert one_comes == "A red car comes closer. Another red car stays where it is."
+
+
+def test_what_shows_in_part_is_not_denied():
+    half = seen(column=0.05, visible=0.4)
+    assert describe(frame(half)) == "A red car on the left."
+    assert describe_clip([frame(seen()), frame(half, at=1.0)]) == "A red car is on the left."
+    gone = seen(column=-0.3, visible=0.0)
+    assert describe_clip([frame(half), frame(gone, at=1.0)]) == "A red car leaves."
+    assert describe_clip([frame(gone), frame(gone, at=1.0)]) == "Nothing happens."
+    beside = describe_clip([frame(half, seen("cone", number=1))] * 2)
+    assert beside == "A red cone stays where it is."
 
 
 def test_json_answers_are_json_with_the_keys_asked_for():

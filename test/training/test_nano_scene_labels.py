@@ -145,6 +145,9 @@ def test_a_color_that_training_never_shows_is_not_denied():
         f"A red car ahead and a{'n' * (HELD_OUT['cone'][0] in 'aeiou')} {HELD_OUT['cone']}"
         in (told[1])
     )
+    again = unseen_answers(Asked("caption", "", "A red car ahead and another red car ahead."))
+    assert again[1] == f"A red car ahead and another {rare} car ahead."
+    assert unseen_answers(Asked("caption", "", "Another red car."))[0] == f"Another {rare} car."
     as_json = Asked("json", "", '{"kind": "car", "color": "red"}', "car")
     assert unseen_answers(as_json) == (f'{{"kind": "car", "color": "{rare}"}}',)
 

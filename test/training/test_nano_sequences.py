@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from vila_ros.perception.prompt import write_messages
 from vila_ros.perception.types import Frame, MessageKind
 from vila_ros.simulation.renderer import Renderer
 from vila_ros.simulation.scenes import clip_scene, draw_scene, still_scene
+from vila_ros.simulation.shapes import KINDS, SHAPES
 from vila_ros.training.nano.mixture import sequence_of
 from vila_ros.training.nano.network import Network, language_config
 from vila_ros.training.nano.sequences import (
@@ -132,6 +135,19 @@ def test_a_sequence_keeps_to_its_budget_of_questions(tokenizer, make):
             branches = sequence_of(record, writer, chance, False, budget).branches
             assert sum(map(len, branches)) <= budget or len(branches) == 1
             assert branches
+
+
+def test_what_is_called_larger_is_so_in_space_and_in_height():
+    chance = np.random.default_rng(0)
+    told = {pair for _ in range(3000) if "larger" in (pair := text_only(chance))[0]}
+    assert len(told) > 10
+    for question, larger in told:
+        one, other = re.findall(rf"an? ({'|'.join(KINDS)})", question)
+        smaller = other if larger == one else one
+        assert np.prod(SHAPES[larger].size) > np.prod(SHAPES[smaller].size), question
+        assert SHAPES[larger].size[2] > SHAPES[smaller].size[2], question
+    first = {larger == question.split()[4].rstrip(",") for question, larger in told}
+    assert first == {True, False}
 
 
 def test_any_text_can_be_written(tokenizer):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 
 pytest.importorskip("pybullet")
 
-from vila_ros.errors import InvalidCheckpoint, InvalidRequest
+from vila_ros.errors import InvalidCheckpoint, InvalidRequest, UnusableFolder
 from vila_ros.model.embedded import shipped_folder
 from vila_ros.training.nano.ceiling import count_kinds, read_counts
 from vila_ros.training.nano.export import export
@@ -27,7 +28,7 @@ from vila_ros.training.nano.recipe import (
     StageRecipe,
     plan_shards,
 )
-from vila_ros.training.nano.shards import PATCHES, WIDTH, Shards, write_shard
+from vila_ros.training.nano.shards import PATCHES, WIDTH, ShardPlan, Shards, write_shard
 from vila_ros.training.nano.steering import held_out_frames, learnt_frames
 from vila_ros.training.nano.train import Trainer, learning_rate
 
@@ -78,6 +79,23 @@ def test_scenes_are_rendered_once_and_numbered_through(shards, tmp_path):
     assert (tmp_path / f"{plan.name}.npy").stat().st_mtime_ns == first
 
 
+def test_a_work_folder_of_another_recipe_is_not_taken_up(tmp_path):
+    short = ShardPlan("stills_0", "still", 7, 1)
+    write_shard(short, tmp_path, see)
+    full = replace(short, count=2)
+    for take_up in (lambda: write_shard(full, tmp_path, see), lambda: Shards(tmp_path, [full])):
+        with pytest.raises(UnusableFolder, match=r"holds 1 scenes .* not the 2 still scenes from"):
+            take_up()
+    (tmp_path / "stills_0.npy").unlink()
+    with pytest.raises(UnusableFolder, match=r"stills_0\.npy is not there; remove stills_0\.json"):
+        write_shard(short, tmp_path, see)
+    (tmp_path / "stills_0.json").write_text("{")
+    with pytest.raises(UnusableFolder, match=r"stills_0\.json cannot be read"):
+        Shards(tmp_path, [short])
+    with pytest.raises(UnusableFolder, match="cannot be written: Not a directory"):
+        write_shard(short, tmp_path / "stills_0.json" / "new", see)
+
+
 def test_every_stage_is_told_of(trained):
     _, lines = trained
     assert [line.split()[0] for line in lines] == ["words", "align", "pretrain", "finetune"]
@@ -110,6 +128,38 @@ def test_a_broken_checkpoint_is_named(shards, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"broken")
     with pytest.raises(InvalidCheckpoint, match=r"checkpoint\.pt cannot be taken up"):
         Trainer(RECIPE, shards, tmp_path, lambda line: None).run()
+
+
+def test_a_checkpoint_of_another_network_is_named(trained, shards, tmp_path):
+    trainer, _ = trained
+    whole = torch.load(trainer._checkpoint, weights_only=True)
+    learnt = {name: tensor[:8] for name, tensor in whole["network"].items()}
+    for other in ({**whole, "network": learnt}, {"stage": 0, "step": 0}):
+        torch.save(other, tmp_path / "checkpoint.pt")
+        with pytest.raises(InvalidCheckpoint, match=r"checkpoint\.pt cannot be taken up"):
+            Trainer(RECIPE, shards, tmp_path, lambda line: None).load()
+
+
+def test_a_tokenizer_is_whole_or_not_there(shards, tmp_path, monkeypatch):
+    from vila_ros.training.nano import train
+
+    class Ended(Exception):
+        pass
+
+    class EndedWhileSaving:
+        def save(self, path):
+            Path(path).write_text("{")
+            raise Ended
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "learn_tokenizer", lambda texts: EndedWhileSaving())
+        with pytest.raises(Ended):
+            Trainer(RECIPE, shards, tmp_path, lambda line: None)
+    tokenizer = Trainer(RECIPE, shards, tmp_path, lambda line: None).tokenizer
+    assert tokenizer.decode(tokenizer.encode("a red car").ids) == "a red car"
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(InvalidCheckpoint, match=r"tokenizer\.json cannot be taken up"):
+        Trainer(RECIPE, shards, tmp_path, lambda line: None)
 
 
 def test_what_was_trained_loads_as_a_vila_checkpoint(trained, tmp_path):

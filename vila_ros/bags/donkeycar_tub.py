@@ -187,7 +187,11 @@ def is_tub_folder(folder: Path) -> bool:
 
 def open_tub(path: Path, rate: float | None = None) -> DonkeycarTub:
     """The recording of a tub's folder or archive. Raises InvalidRecording if there is none."""
+    if not path.exists():
+        raise InvalidRecording(f"'{path}' does not exist.")
     if path.is_dir():
+        if not is_tub_folder(path):
+            raise InvalidRecording(f"'{path}' is no tub: {MARKER} or images/ is not there.")
         return DonkeycarTub(path, FolderTree(path), rate)
     archive = ArchiveTree(path, MARKER)
     return DonkeycarTub(path, archive, rate, archive.damage)

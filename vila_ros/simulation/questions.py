@@ -8,6 +8,7 @@ Only what is clear is asked about: never a half-hidden thing, never one between 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,16 +18,18 @@ from vila_ros.simulation import wording
 from vila_ros.simulation.captions import describe, describe_clip, named
 from vila_ros.simulation.scene import ROAD, ROOM, YARD, FrameTruth, SeenThing
 from vila_ros.simulation.scenes import HELD_OUT
-from vila_ros.simulation.shapes import COLORS, KINDS
+from vila_ros.simulation.shapes import COLORS, KINDS, SHAPES
 from vila_ros.simulation.truth import (
     drives,
     hidden,
+    latest_things,
     motion,
     nearness,
     rough_side,
     shown,
     shows,
     side,
+    thing_of,
     unclear,
 )
 from vila_ros.simulation.wording import SIDES, article, listed
@@ -65,11 +68,15 @@ class Questioner:
         for thing in self._shown:
             counts[thing.kind] += 1
         self._counts = counts
-        self._lone = tuple(
-            thing
-            for thing in self._shown
-            if counts[thing.kind] == 1 and thing.kind not in self._unclear
-        )
+        # "The car" is one car in all pictures: another that has left would be asked about as well.
+        seen = {
+            thing.number: thing.kind
+            for truth in frames
+            for thing in truth.things
+            if not hidden(thing)
+        }
+        kinds = list(seen.values())
+        self._lone = tuple(thing for thing in self._shown if kinds.count(thing.kind) == 1)
 
     def ask(self, task: str) -> Asked | None:
         """A question of a kind; None where the truth allows none."""
@@ -192,6 +199,9 @@ class Questioner:
         first, *rest = self._shown
         if rest and rest[0].distance < first.distance * 1.25:
             return None
+        # Distances are of middles; a car's front may be nearer than a chair before its middle.
+        if any(each.distance - _half(each.kind) < first.distance for each in rest):
+            return None
         return self._pick(wording.NEAREST), named(first)
 
     def _ask_caption(self) -> tuple[str, str] | None:
@@ -232,10 +242,11 @@ class Questioner:
 
     def _movers(self) -> list[tuple[SeenThing, str]]:
         """Things of a kind of their own whose motion is clear."""
-        kinds = [thing.kind for thing in self._truth.things]
+        things = latest_things(self._frames)
+        kinds = [thing.kind for thing in things]
         return [
             (thing, did)
-            for thing in self._truth.things
+            for thing in things
             if kinds.count(thing.kind) == 1
             and (did := motion(self._frames, thing.number)) is not None
         ]
@@ -257,9 +268,16 @@ class Questioner:
             return None
         thing, did = found
         wanted = self._even()
-        others = [each for each in wording.MOTIONS if each != did]
-        asked = did if wanted else self._pick(others)
+        asked = did if wanted else self._pick([each for each in self._motions() if each != did])
+        if asked not in self._motions():
+            return None
         return self._put(wording.MOTIONS[asked][2], thing.kind), self._yes(wanted)
+
+    def _motions(self) -> list[str]:
+        """What may be asked about a thing. Before a robot that drives, what stands comes closer and
+        what goes along with it stays: whether either stands still has two answers.
+        """
+        return [each for each in wording.MOTIONS if each != "stays" or not drives(self._frames)]
 
     def _ask_appears(self) -> tuple[str, str] | None:
         return self._which("appears", wording.APPEARS)
@@ -269,7 +287,8 @@ class Questioner:
 
     def _which(self, wanted: str, templates: Sequence[str]) -> tuple[str, str] | None:
         """Which thing did it; nothing in about half of the questions."""
-        did = {thing: motion(self._frames, thing.number) for thing in self._truth.things}
+        things = latest_things(self._frames)
+        did = {thing: motion(self._frames, thing.number) for thing in things}
         there = [thing for thing, each in did.items() if each == wanted]
         if len(there) > 1 or any(
             each is None and not _shows_throughout(self._frames, thing.number)
@@ -355,21 +374,23 @@ class Questioner:
         made = []
         for thing, did in self._movers():
             made.append((self._put(wording.MOTION, thing.kind), wording.MOTIONS[did][0]))
-            others = [each for each in wording.MOTIONS if each != did]
+            others = [each for each in self._motions() if each != did]
             wrong = [others[i] for i in self._chance.choice(len(others), 2, replace=False)]
-            for asked in (did, *wrong):
+            for asked in (did, *wrong) if did in self._motions() else wrong:
                 question = self._put(wording.MOTIONS[asked][2], thing.kind)
                 made.append((question, self._yes(asked == did)))
         return made
 
 
+def _half(kind: str) -> float:
+    """How far a thing of a kind reaches from its middle, at most; metres."""
+    width, depth, _ = SHAPES[kind].size
+    return math.hypot(width, depth) / 2
+
+
 def _shows_throughout(frames: Sequence[FrameTruth], number: int) -> bool:
-    return all(
-        shows(thing)
-        for truth in (frames[0], frames[-1])
-        for thing in truth.things
-        if thing.number == number
-    )
+    ends = (thing_of(truth, number) for truth in (frames[0], frames[-1]))
+    return all(thing is not None and shows(thing) for thing in ends)
 
 
 _Made = tuple[str, str] | tuple[str, str, str]

@@ -57,17 +57,31 @@ def nearness(thing: SeenThing) -> str | None:
     return FAR if thing.distance >= _FAR_METRES else None
 
 
+def latest_things(frames: Sequence[FrameTruth]) -> tuple[SeenThing, ...]:
+    """Each thing as the last picture that lists it has it; those of the very last picture first."""
+    latest: dict[int, SeenThing] = {}
+    for truth in reversed(frames):
+        for thing in truth.things:
+            latest.setdefault(thing.number, thing)
+    return tuple(latest.values())
+
+
+def thing_of(truth: FrameTruth, number: int) -> SeenThing | None:
+    """A picture's thing by its number; None where the picture does not list it."""
+    return next((thing for thing in truth.things if thing.number == number), None)
+
+
 def motion(frames: Sequence[FrameTruth], number: int) -> str | None:
     """What a thing does over a clip, seen from the camera: a key of wording.MOTIONS.
 
-    None where it does two things, too little, or cannot be seen well enough.
+    None where it does two things, too little, or cannot be seen well enough. A drive's pictures
+    tell of what is near alone: what one does not list is not to be seen in it.
     """
-    track = [thing for truth in frames for thing in truth.things if thing.number == number]
-    first, last = track[0], track[-1]
-    if hidden(first) and shows(last):
-        return "appears"
-    if shows(first) and hidden(last):
-        return "leaves"
+    first, last = (thing_of(truth, number) for truth in (frames[0], frames[-1]))
+    if first is None or hidden(first):
+        return "appears" if last is not None and shows(last) else None
+    if last is None or hidden(last):
+        return "leaves" if shows(first) else None
     if not (shows(first) and shows(last)):
         return None
     aside = last.column - first.column

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from vila_ros.errors import InvalidRequest
+from vila_ros.errors import InvalidRequest, UnusableFolder
+from vila_ros.fleet.files import unwritable
 from vila_ros.model.config import vision_config
 from vila_ros.model.dinov2_onnx import packaged_file, read_tower
 from vila_ros.model.embedded import shipped_folder
@@ -68,9 +69,8 @@ class SceneRecord:
         return len(self.frames) > 1
 
 
-def vision_tower(threads: int = 2) -> See:
+def vision_tower() -> See:
     """DINOv2-S up to the layer that the model reads, in bfloat16."""
-    torch.set_num_threads(threads)
     folder = shipped_folder() / "vision_tower"
     tower = VisionTower(vision_config(folder), LAYER, "patch")
     tensors = read_tower(packaged_file(), LAYER, SIDE // 14)
@@ -101,10 +101,21 @@ def scene_of(kind: str, seed: int) -> Scene:
 
 
 def write_shard(plan: ShardPlan, folder: Path, see: See) -> None:
-    """Render a shard's scenes and keep what the tower sees; nothing to do if it is there."""
+    """Render a shard's scenes and keep what the tower sees; nothing to do if it is there.
+
+    Raises UnusableFolder if the folder has another shard of that name, or cannot be written.
+    """
     done = folder / f"{plan.name}.json"
     if done.is_file():
+        _scenes(plan, folder)
         return
+    try:
+        _render(plan, folder, see)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _render(plan: ShardPlan, folder: Path, see: See) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     features: list[NDArray[np.float16]] = []
     scenes: list[dict[str, Any]] = []
@@ -123,21 +134,49 @@ def write_shard(plan: ShardPlan, folder: Path, see: See) -> None:
     part.rename(folder / f"{plan.name}.npy")
     part = folder / f"{plan.name}.part.json"
     part.write_text(json.dumps({"kind": plan.kind, "scenes": scenes}))
-    part.rename(done)
+    part.rename(folder / f"{plan.name}.json")
+
+
+def _scenes(plan: ShardPlan, folder: Path) -> list[dict[str, Any]]:
+    """A shard's scenes as they were kept; see write_shard."""
+    try:
+        kept = json.loads((folder / f"{plan.name}.json").read_text())
+        seeds = [int(scene["seed"]) for scene in kept["scenes"]]
+        whole = (folder / f"{plan.name}.npy").is_file()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnusableFolder(
+            f"{folder / plan.name}.json cannot be read: {error!r}; remove it to render its scenes"
+        ) from error
+    if not whole:
+        raise UnusableFolder(
+            f"{folder / plan.name}.npy is not there; remove {plan.name}.json to render its scenes"
+        )
+    if kept.get("kind") != plan.kind or seeds != [*range(plan.first, plan.first + plan.count)]:
+        raise UnusableFolder(
+            f"{folder / plan.name}.json holds {len(seeds)} scenes of another recipe, not the "
+            f"{plan.count} {plan.kind} scenes from seed {plan.first}; name another work folder"
+        )
+    return list(kept["scenes"])
 
 
 class Shards:
-    """All shards together. records: their scenes; pictures are numbered through all of them."""
+    """All shards together. records: their scenes; pictures are numbered through all of them.
+
+    Raises UnusableFolder if one is not there, or another of its name.
+    """
 
     def __init__(self, folder: Path, plans: Sequence[ShardPlan]) -> None:
-        self._maps = [np.load(folder / f"{plan.name}.npy", mmap_mode="r") for plan in plans]
-        self._starts = np.cumsum([0] + [len(each) for each in self._maps])
+        self._maps: list[NDArray[np.float16]] = []
+        starts = [0]
         records: list[SceneRecord] = []
         labels: list[CellLabels] = []
-        for plan, start in zip(plans, self._starts[:-1].tolist(), strict=True):
-            for raw in json.loads((folder / f"{plan.name}.json").read_text())["scenes"]:
-                records.append(_record(raw, start))
+        for plan in plans:
+            for raw in _scenes(plan, folder):
+                records.append(_record(raw, starts[-1]))
                 labels.append(label_cells(scene_of(plan.kind, raw["seed"])))
+            self._maps.append(np.load(folder / f"{plan.name}.npy", mmap_mode="r"))
+            starts.append(starts[-1] + len(self._maps[-1]))
+        self._starts = np.array(starts)
         self.records = tuple(records)
         self._labels = CellLabels(
             *(np.concatenate([getattr(each, name) for each in labels]) for name in _LABELS)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import permutations
 
 import numpy as np
 
@@ -20,7 +21,14 @@ _WHO = (
     "Introduce yourself.",
 )
 _ME = "I am vila-nano, a small demonstration model for rendered scenes."
-_LARGE = sorted(KINDS, key=lambda kind: -float(np.prod(SHAPES[kind].size)))
+# The larger of two kinds first. A ball fills more space than a sign, which is three times as high:
+# of such pairs neither is the larger one.
+_LARGER = tuple(
+    (one, other)
+    for one, other in permutations(KINDS, 2)
+    if np.prod(SHAPES[one].size) > np.prod(SHAPES[other].size)
+    and SHAPES[one].size[2] > SHAPES[other].size[2]
+)
 _FACTS = (
     ("What is the opposite of left?", "right"),
     ("What is the opposite of right?", "left"),
@@ -71,8 +79,9 @@ def _plural(chance: np.random.Generator) -> tuple[str, str]:
 
 
 def _larger(chance: np.random.Generator) -> tuple[str, str]:
-    one, other = (str(kind) for kind in chance.choice(KINDS, 2, replace=False))
-    larger = min(one, other, key=_LARGE.index)
+    pair = _LARGER[chance.integers(len(_LARGER))]
+    larger = pair[0]
+    one, other = pair if chance.random() < 0.5 else reversed(pair)
     return f"Which is larger, {article(one)} or {article(other)}?", larger
 
 

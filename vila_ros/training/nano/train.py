@@ -217,15 +217,18 @@ class Trainer:
     def load(self) -> tuple[int, int]:
         """Take up the checkpoint, if there is one; the stage and the step to go on with.
 
-        Raises InvalidCheckpoint if it is broken.
+        Raises InvalidCheckpoint if it is broken, or one of another network.
         """
         if not self._checkpoint.is_file():
             return 0, 0
         state = _read(self._checkpoint)
-        self.network.load_state_dict(state["network"])
-        self._heads.load_state_dict(state["heads"])
-        self._scene_heads.load_state_dict(state["scene_heads"])
-        return int(state["stage"]), int(state["step"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self._heads.load_state_dict(state["heads"])
+            self._scene_heads.load_state_dict(state["scene_heads"])
+            return int(state["stage"]), int(state["step"])
+        except (KeyError, RuntimeError) as error:
+            raise _not_taken_up(self._checkpoint, error) from error
 
 
 def learning_rate(stage: StageRecipe, step: int) -> float:
@@ -248,16 +251,23 @@ def _read(path: Path) -> dict[str, Any]:
     except (
         Exception
     ) as error:  # a broken file ends in any of pickle's, zipfile's and torch's errors
-        raise InvalidCheckpoint(
-            f"{path} cannot be taken up: {error}; remove it to start anew"
-        ) from error
+        raise _not_taken_up(path, error) from error
+
+
+def _not_taken_up(path: Path, error: Exception) -> InvalidCheckpoint:
+    return InvalidCheckpoint(f"{path} cannot be taken up: {error}; remove it to start anew")
 
 
 def _tokenizer(shards: Shards, path: Path) -> Tokenizer:
-    """The tokenizer of the folder, learnt on first use."""
+    """The folder's tokenizer, learnt on first use. Raises InvalidCheckpoint if it is broken."""
     if not path.is_file():
-        learn_tokenizer(_texts(shards)).save(str(path))
-    return Tokenizer.from_file(str(path))
+        part = path.with_suffix(".part")
+        learn_tokenizer(_texts(shards)).save(str(part))
+        part.rename(path)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower kind
+        raise _not_taken_up(path, error) from error
 
 
 def _texts(shards: Shards) -> Iterator[str]:

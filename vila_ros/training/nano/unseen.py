@@ -17,7 +17,7 @@ from vila_ros.simulation.wording import article
 
 _COLOR = "|".join(COLORS)
 _ANY_COLOR = re.compile(rf"\b({_COLOR})\b")
-_THING = re.compile(rf"\b(an?) ({_COLOR}) ({'|'.join(KINDS)})\b", re.IGNORECASE)
+_THING = re.compile(rf"\b(an?|another) ({_COLOR}) ({'|'.join(KINDS)})\b", re.IGNORECASE)
 
 
 def unseen_answers(asked: Asked) -> tuple[str, ...]:
@@ -27,7 +27,8 @@ def unseen_answers(asked: Asked) -> tuple[str, ...]:
     if asked.kind and (color := _ANY_COLOR.search(answer)):
         found.append(answer[: color.start()] + HELD_OUT[asked.kind] + answer[color.end() :])
     for thing in _THING.finditer(answer):
-        named = article(f"{HELD_OUT[thing[3]]} {thing[3]}")
+        named = f"{HELD_OUT[thing[3]]} {thing[3]}"
+        named = f"another {named}" if thing[1].lower() == "another" else article(named)
         if thing[1][0].isupper():
             named = named.capitalize()
         found.append(answer[: thing.start()] + named + answer[thing.end() :])

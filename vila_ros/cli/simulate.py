@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 def parse_size(text: str) -> tuple[int, int]:
     """Width and height of "640x480". Raises InvalidRequest."""
     found = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
-    width, height = map(int, found.groups()) if found else (0, 0)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
     # The renderer crashes the process over sizes that it cannot hold.
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise InvalidRequest(

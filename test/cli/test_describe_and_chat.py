@@ -140,6 +140,16 @@ not read
     assert "/dance is unknown" in answers
 
 
+def test_chat_goes_on_after_a_line_that_is_not_utf8(folder, capsys, monkeypatch):
+    for errors in ("strict", "surrogateescape"):  # what Python chooses by the locale
+        said = io.TextIOWrapper(io.BytesIO(b"caf\xe9?\n/nope\n"), "utf-8", errors)
+        monkeypatch.setattr(sys, "stdin", said)
+        assert main(["chat", "--model", str(folder / "model"), "--max-tokens", "2"]) == 0
+        answered, complaints = capsys.readouterr()
+        assert "/nope is unknown" in answered
+        assert "error" not in complaints
+
+
 def test_chat_help_and_the_end_of_input(vila):
     status, said, _ = vila("chat", said="/help\n")
     assert status == 0

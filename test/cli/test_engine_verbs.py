@@ -99,6 +99,16 @@ def test_a_build_that_cannot_be_is_one_line(tmp_path, capsys, extra, says):
     assert says in capsys.readouterr().err
 
 
+def test_a_build_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    model = write_random_checkpoint(tmp_path / "model", SMALL)
+    (tmp_path / "file").touch()
+    arguments = ["build-engine", str(model), "--profile", "rtx", "--precision", "float16"]
+
+    assert main([*arguments, "--out", str(tmp_path / "file" / "engine")]) == 1
+    said = capsys.readouterr().err
+    assert "file/engine cannot be written: Not a directory; name another folder" in said
+
+
 def test_nvila_is_told_before_anything_is_built(tmp_path, capsys):
     model = write_random_checkpoint(tmp_path / "model", SMALL, overrides={"fps": 0.0})
 
@@ -120,7 +130,7 @@ def test_contracts_and_probes_are_listed_without_any_runtime(capsys):
 
 def test_a_runtime_of_our_own_is_probed_and_signed_off_for_real(tmp_path, capsys):
     model = write_random_checkpoint(tmp_path / "tiny")
-    report = tmp_path / "report.json"
+    report = tmp_path / "made for it" / "report.json"
 
     arguments = ["verify-runtime", "--model", str(model), "--runtime", "torch"]
     assert main([*arguments, "--report", str(report)]) == 0
@@ -131,6 +141,8 @@ def test_a_runtime_of_our_own_is_probed_and_signed_off_for_real(tmp_path, capsys
     assert written["sha256"] in said
     passed = {each["name"]: each["passed"] for each in written["probes"]}
     assert passed["one image"] is passed["cancel"] is passed["json"] is True
+    assert main([*arguments, "--report", str(report / "below a file")]) == 1
+    assert "below a file' cannot be written: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,33 @@ def test_the_terminal_shows_what_is_said_when(drives, capsys):
     assert lines[2].startswith("     1.0 s  3 images, mean ")
 
 
+def test_the_same_command_ends_alike_once_it_is_complete(drives, tmp_path, capsys):
+    given = [drives[0], "--out", tmp_path / "good"]
+    assert [replay(*given), replay(*given)] == [0, 0]
+    said = capsys.readouterr().out
+    assert said.count("good: 4 descriptions, 0 failed.") == 2
+    assert said.count("good is complete already; nothing was done.") == 1
+    given = [drives[0], "--prompt", " ", "--out", tmp_path / "bad"]
+    assert [replay(*given), replay(*given)] == [1, 1]
+    assert capsys.readouterr().out.count("bad: 0 descriptions, 4 failed.") == 2
+    (tmp_path / "good" / "drive_mcap.jsonl").unlink()
+    assert replay(drives[0], "--out", tmp_path / "good") == 1
+    assert "answers are gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("start", ["1h", "3.95s"])
+def test_nothing_to_describe_is_an_error_with_and_without_a_folder(drives, tmp_path, capsys, start):
+    given = [drives[0], "--start", start]
+    for out in ([], ["--out", tmp_path / "out"], ["--out", tmp_path / "out"]):
+        assert replay(*given, *out) == 1
+        assert "There was no frame to describe" in capsys.readouterr().err
+
+
+def test_images_without_a_folder_for_them_are_refused(drives, capsys):
+    assert replay(drives[0], "--with-images") == 1
+    assert "--with-images needs --out" in capsys.readouterr().err
+
+
 def test_a_recording_of_the_descriptions_is_written(drives, tmp_path):
     out = tmp_path / "out"
     assert replay(*drives, "--out", out, "--with-images", "--prompt", "What is there?") == 0

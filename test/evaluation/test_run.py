@@ -146,12 +146,17 @@ def test_an_output_of_another_run_is_refused(drives, questions, tmp_path, capsys
         ("weather exact > 90%", 1),
     ],
 )
-def test_a_threshold_that_fails_is_the_exit_status(drives, questions, tmp_path, threshold, status):
+def test_a_threshold_that_fails_is_the_exit_status(
+    drives, questions, tmp_path, threshold, status, capsys
+):
     questions.write_text(f"{QUESTIONS}thresholds:\n  - {threshold}\n")
     out = tmp_path / "out"
     assert evaluate(drives[:1], questions, out, "--model", "see") == status
-    # And again, for a CI that asks twice.
+    told = [line for line in capsys.readouterr().out.splitlines() if threshold in line]
+    assert [line.startswith("FAILS") for line in told] == [bool(status)]
+    # And again, for a CI that asks twice: with the reason for its exit status.
     assert evaluate(drives[:1], questions, out, "--model", "see") == status
+    assert capsys.readouterr().out.splitlines()[1:] == told
 
 
 def test_models_and_an_earlier_run_are_compared(drives, questions, tmp_path, capsys):

@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(as_lines(plan)), flush=True)
     if args.dry_run:
         return 0
-    plan.out.mkdir(parents=True, exist_ok=True)
     run_build(plan, lambda line: print(line, flush=True), args.until)
     return 0
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import itertools
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         engine.load()
         if sys.stdin.isatty():
             print(HELP)
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # a byte that is no text must not end the talk
         chat = Chat(engine, args)
         for line in read_lines():
             if not chat.take(line.strip()):

@@ -97,6 +97,8 @@ def _conclude(evaluated: Evaluated, out: Path) -> int:
         print(f"{out / 'report.html'}")
     elif not evaluated.unreadable:
         print(f"{out} is complete already; nothing was done.")
+        for each in evaluated.verdicts:
+            print(_verdict_line(each["holds"], each["threshold"], each["model"], each["value"]))
     return 0 if evaluated.passed and not evaluated.unreadable else 1
 
 
@@ -129,8 +131,9 @@ def _print_results(results: Results) -> None:
             f"({drawn.mean:+.3f}, {drawn.low:+.3f} to {drawn.high:+.3f}, p {drawn.p:.3f})"
         )
     for verdict in results.verdicts:
-        measured = "nothing measured" if verdict.value is None else f"{verdict.value:.4g}"
-        print(
-            f"{'holds' if verdict.holds else 'FAILS'}  {verdict.threshold.text}  "
-            f"({verdict.model}: {measured})"
-        )
+        print(_verdict_line(verdict.holds, verdict.threshold.text, verdict.model, verdict.value))
+
+
+def _verdict_line(holds: bool, threshold: str, model: str, value: float | None) -> str:
+    measured = "nothing measured" if value is None else f"{value:.4g}"
+    return f"{'holds' if holds else 'FAILS'}  {threshold}  ({model}: {measured})"

@@ -200,7 +200,14 @@ def _data_request(args: argparse.Namespace) -> DataRequest:
     for given in args.data:
         name, equals, mixture = given.partition("=")
         own = bool(equals) and name in STAGES
-        mixtures[name if own else ""] = mixture if own else given
+        stage, mixture = (name, mixture) if own else ("", given)
+        if stage in mixtures:
+            whom, prefix = (f"stage {stage}", f"{stage}=") if stage else ("all stages", "")
+            raise InvalidRequest(
+                f"--data is given twice for {whom}; to train on both write --data "
+                f"'{prefix}{mixtures[stage]}+{mixture}'"
+            )
+        mixtures[stage] = mixture
     filters: list[QualityFilter] = [load_filter(name) for name in args.filter]
     if args.min_characters:
         filters.append(TextLength(least=args.min_characters))

@@ -20,6 +20,7 @@ from vila_ros.evaluation.replaying import (
     Described,
     ReplayOutcome,
     ReplaySettings,
+    check_described,
     replay_plan,
     replay_to_folder,
 )
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         if args.workers != 1 or args.ray:
             raise InvalidRequest("--workers and --ray need --out, a folder for what they make.")
+        if args.with_images:
+            raise InvalidRequest("--with-images needs --out, a folder for the recordings.")
         return _replay_to_terminal(args.recordings, settings)
     several = len(args.recordings) > 1
     logging.getLogger("vila_ros.bags").setLevel(logging.ERROR)  # warnings are told at the end
@@ -133,8 +136,7 @@ def _replay_to_terminal(paths: list[Path], settings: ReplaySettings) -> int:
             recorded += (asker.plan.end_ns - asker.plan.start_ns) / 1e9
             for warning in asker.replay.dropped():
                 print(f"  {warning}", file=sys.stderr)
-    if not described and not failed:
-        raise InvalidRequest("There was no frame to describe between --start and the end.")
+    check_described(described + failed)
     took = time.monotonic() - started
     speed = f", {recorded / took:.1f} times as fast as it was recorded" if took > 0 else ""
     print(f"{recorded:.1f} s in {took:.1f} s{speed}.", file=sys.stderr)
@@ -146,6 +148,8 @@ def _conclude(outcome: ReplayOutcome, out: Path) -> int:
         print(f"  {warning}", file=sys.stderr)
     for name, why in outcome.unreadable.items():
         print(f"vila replay: {name} was left out: {why}", file=sys.stderr)
+    if outcome.already:
+        print(f"{out} is complete already; nothing was done.")
     print(f"{out}: {outcome.described} descriptions, {outcome.failed} failed.")
     return 1 if outcome.failed or outcome.unreadable else 0
 

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from vila_ros.errors import InvalidRequest
+
+MAX_SIDE = 2048
+"""Pixels of a picture's width and height at most."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from vila_ros.bags.drive_recording import CAMERA_TOPIC, SPEED_TOPIC, TRUTH_TOPIC
     from vila_ros.simulation.drive import write_drive
 
+    if args.seed < 0:
+        raise InvalidRequest(f"--seed is {args.seed}; it must be at least 0")
     truths = write_drive(
         args.out, args.seed, args.seconds, args.rate, parse_size(args.size), args.storage
     )
@@ -35,7 +41,12 @@ def run(args: argparse.Namespace) -> int:
 
 def parse_size(text: str) -> tuple[int, int]:
     """Width and height of "640x480". Raises InvalidRequest."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise InvalidRequest(f"--size is {text!r}; it is WIDTHxHEIGHT in pixels, as 640x480")
-    return int(width), int(height)
+    found = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    # The renderer crashes the process over sizes that it cannot hold.
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise InvalidRequest(
+            f"--size is {text!r}; it is WIDTHxHEIGHT in pixels, each from 1 to {MAX_SIDE}, as "
+            "640x480"
+        )
+    return width, height

@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and probe; 1 unless everything that the runtime offers passed."""
+    from vila_ros.fleet.files import write_whole
+
     if args.list:
         print("\n".join(listing()))
         return 0
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     report = as_report(runtime, model, capabilities, comparisons, outcomes)
     print("\n".join(["", *table(outcomes), "", *sign_off(report)]))
     if args.report is not None:
-        args.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(args.report, json.dumps(report, indent=2) + "\n")
     return 0 if report["signed_off"] else 1
 
 

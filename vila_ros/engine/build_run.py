@@ -33,14 +33,19 @@ Progress = Callable[[str], None]
 def run_build(plan: BuildPlan, progress: Progress, until: str | None = None) -> None:
     """Run what is not done yet. until: the last stage to run.
 
-    Raises InvalidRequest without enough disk, Unsupported for a program that is missing, and
-    EngineFailed with the end of a failed stage's output.
+    Raises InvalidRequest without enough disk or a folder to write, Unsupported for a program that
+    is missing, and EngineFailed with the end of a failed stage's output.
     """
     names = [stage.name for stage in plan.stages]
     if until is not None and until not in names:
         raise InvalidRequest(f"--until {until!r} is no stage; stages are {', '.join(names)}")
     chosen = plan.stages[: names.index(until) + 1] if until else plan.stages
-    (plan.out / WORK / "stamps").mkdir(parents=True, exist_ok=True)
+    try:
+        (plan.out / WORK / "stamps").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{plan.out} cannot be written: {error.strerror or error}; name another folder"
+        ) from None
     pending = [stage for stage in chosen if not is_done(plan, stage)]
     check_disk(plan.out, sum(stage.needs.disk for stage in pending))
     for number, stage in enumerate(chosen, 1):

@@ -17,7 +17,7 @@ from vila_ros.bags.types import Recording
 from vila_ros.bags.vila_messages import DescriptionWriter
 from vila_ros.bags.writer import BagWriter
 from vila_ros.engine.interface import EngineSpec, GenerationStats
-from vila_ros.errors import VilaError
+from vila_ros.errors import InvalidRequest, VilaError
 from vila_ros.evaluation.ask_task import ANSWERS, WORK, read_rows
 from vila_ros.evaluation.asker import chosen_cameras
 from vila_ros.evaluation.plan import AskPlan, PlannedQuestion, Schedule
@@ -69,12 +69,14 @@ class Described:
 
 @dataclass(frozen=True)
 class ReplayOutcome:
-    """described, failed: questions. unreadable: recording -> why. warnings: what was left out."""
+    """described, failed: questions. unreadable: recording -> why. warnings: what was left out.
+    already: the folder was complete before."""
 
     described: int
     failed: int
     unreadable: Mapping[str, str]
     warnings: Sequence[str]
+    already: bool = False
 
 
 def replay_plan(path: Path, settings: ReplaySettings) -> AskPlan:
@@ -110,8 +112,9 @@ def replay_to_folder(
 ) -> ReplayOutcome:
     """Write OUT/NAME, a recording of the descriptions, and OUT/NAME.jsonl for each recording.
 
-    Raises UnusableFolder; recordings that cannot be read are left out and named in the outcome, and
-    the next run into the folder tries them again.
+    Raises UnusableFolder, and InvalidRequest where no recording had a frame to describe. Recordings
+    that cannot be read are left out and named in the outcome, and the next run into the folder
+    tries them again.
     """
     named = named_recordings(paths)
     parameters = {
@@ -121,7 +124,7 @@ def replay_to_folder(
     }
     with OutputFolder(out, KIND, parameters) as output:
         if output.complete:
-            return ReplayOutcome(0, 0, {}, ())
+            return _outcome_of(out, list(named))
         run = _FolderRun(settings, output, tell)
         tasks = run.plan(named)
         results = run_tasks(tasks, WORK, output.ledger, workers=workers, ray=ray, progress=progress)
@@ -129,8 +132,33 @@ def replay_to_folder(
             run.take(result)
         run.write_last()
         if not run.unreadable:
+            check_described(run.described + run.failed)
             output.finish()
         return ReplayOutcome(run.described, run.failed, run.unreadable, run.warnings)
+
+
+def check_described(count: int) -> None:
+    """Raise InvalidRequest where nothing was asked."""
+    if not count:
+        raise InvalidRequest("There was no frame to describe between --start and the end.")
+
+
+def _outcome_of(out: Path, names: Sequence[str]) -> ReplayOutcome:
+    """What the run that completed the folder had to tell, so that a repeated command ends alike."""
+    try:
+        rows = [
+            row
+            for name in names
+            if (out / name).exists()  # one that ends before --start has none
+            for row in read_rows(out / f"{name}.jsonl")
+        ]
+        failed = sum(row["error"] is not None for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InvalidRequest(
+            f"'{out}' is of a run that is complete, but its answers are gone or damaged; remove "
+            "the folder."
+        ) from None
+    return ReplayOutcome(len(rows) - failed, failed, {}, (), already=True)
 
 
 class _FolderRun:

@@ -62,12 +62,14 @@ class Gathered:
 @dataclass(frozen=True)
 class Evaluated:
     """results: None where the folder was complete already, or nothing could be asked. unreadable:
-    recording -> why it was left out. passed: whether all thresholds hold."""
+    recording -> why it was left out. passed: whether all thresholds hold. verdicts: on each
+    threshold, as in results.json, of a folder that was complete already."""
 
     results: Results | None
     unreadable: Mapping[str, str]
     warnings: Sequence[str]
     passed: bool
+    verdicts: Sequence[Mapping[str, Any]] = ()
 
 
 def evaluate(
@@ -103,7 +105,8 @@ def evaluate(
     }
     with OutputFolder(out, KIND, parameters) as output:
         if output.complete:
-            return Evaluated(None, {}, (), _passed(out))
+            verdicts = _written_verdicts(out)
+            return Evaluated(None, {}, (), all(each["holds"] for each in verdicts), verdicts)
         gathered = Gathered()
         run = _Run(questions, settings, gathered)
         tasks = run.plan(named)
@@ -122,16 +125,18 @@ def evaluate(
         return Evaluated(results, gathered.unreadable, gathered.warnings, results.passed)
 
 
-def _passed(out: Path) -> bool:
+def _written_verdicts(out: Path) -> list[Mapping[str, Any]]:
     try:
-        verdict = json.loads((out / "results.json").read_text())["passed"]
-        timing = json.loads((out / "timings.json").read_text())["passed"]
+        return [
+            verdict
+            for name in ("results.json", "timings.json")
+            for verdict in json.loads((out / name).read_text(encoding="utf-8"))["thresholds"]
+        ]
     except (OSError, ValueError, KeyError):
         raise InvalidRequest(
             f"'{out}' is of a run that is complete, but its results.json or timings.json is gone; "
             "remove the folder."
         ) from None
-    return bool(verdict and timing)
 
 
 class _Run:

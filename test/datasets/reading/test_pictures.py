@@ -14,6 +14,7 @@ from vila_ros.datasets.reading import pictures
 from vila_ros.datasets.reading.pictures import picture_size, read_clip, read_frame, read_picture
 from vila_ros.datasets.types import ClipSource, ImageSource
 from vila_ros.errors import InvalidImage
+from vila_ros.perception.image_files import decode_file
 
 
 def write_video(path: Path, frames: int) -> Path:
@@ -42,6 +43,22 @@ def test_transparency_and_grey_become_rgb(tmp_path: Path):
     for mode in ("RGBA", "L", "P"):
         Image.new(mode, (8, 6)).save(tmp_path / f"{mode}.png")
         assert read_picture(ImageSource(path=tmp_path / f"{mode}.png")).shape == (6, 8, 3)
+
+
+def test_16_bits_are_scaled_and_not_cut_off(tmp_path: Path):
+    deep = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    pixels = read_picture(ImageSource(path=tmp_path / "deep.png"))
+    assert pixels.shape == (8, 8, 3)
+    assert np.array_equal(pixels, decode_file((tmp_path / "deep.png").read_bytes()))
+    assert (pixels[..., 0].min(), pixels[..., 0].max()) == (0, 255)
+    assert 120 < pixels.mean() < 135
+
+
+def test_a_video_named_by_its_time_is_a_file(tmp_path: Path, monkeypatch):
+    write_video(tmp_path / "2026-01-01T10:00:00.mp4", 4)
+    monkeypatch.chdir(tmp_path)
+    assert len(read_clip(ClipSource(path=Path("2026-01-01T10:00:00.mp4"), count=3))) == 3
 
 
 def test_a_picture_too_large_is_refused_before_it_is_decoded(monkeypatch):

@@ -14,8 +14,10 @@ import numpy as np
 from vila_ros.datasets.types import ClipSource, ImageSource
 from vila_ros.engine.interface import RgbImage
 from vila_ros.errors import InvalidImage
+from vila_ros.perception.image_files import to_8_bit
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
@@ -27,7 +29,7 @@ KEPT_CLIPS = 2
 
 
 def read_picture(source: ImageSource) -> RgbImage:
-    """The pixels, turned upright by the EXIF orientation, transparency dropped.
+    """The pixels, turned upright by the EXIF orientation, without transparency, 16 bits as 8.
 
     Raises InvalidImage for a file that is missing, damaged, too large or no picture.
     """
@@ -35,10 +37,17 @@ def read_picture(source: ImageSource) -> RgbImage:
 
     with _open(source) as picture:
         try:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            return _rgb(ImageOps.exif_transpose(picture))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InvalidImage(f"{name_of(source)}: a damaged picture ({error})") from None
-        return np.ascontiguousarray(np.asarray(upright, dtype=np.uint8))
+
+
+def _rgb(picture: Image) -> RgbImage:
+    if picture.mode.startswith("I;16"):
+        # Pillow's own conversion would cut all above 255 off, that is, make nearly all white.
+        grey = to_8_bit(np.asarray(picture))
+        return np.ascontiguousarray(np.broadcast_to(grey[..., None], (*grey.shape, 3)))
+    return np.ascontiguousarray(np.asarray(picture.convert("RGB"), dtype=np.uint8))
 
 
 def picture_size(source: ImageSource) -> tuple[int, int]:
@@ -52,7 +61,7 @@ def picture_size(source: ImageSource) -> tuple[int, int]:
 def read_clip(clip: ClipSource) -> tuple[RgbImage, ...]:
     """The frames of a clip in time order: those it names, or `count` of its video file."""
     if clip.path is not None:
-        return _video_frames(clip.path, clip.count)
+        return _kept_frames(clip.path, clip.count)
     return tuple(read_picture(frame) for frame in clip.frames)
 
 
@@ -97,26 +106,36 @@ def _open(source: ImageSource) -> Image:
     return picture
 
 
-@lru_cache(maxsize=KEPT_CLIPS)
-def _video_frames(path: Path, count: int) -> tuple[RgbImage, ...]:
+def video_frames(path: Path, count: int) -> tuple[RgbImage, ...]:
     """`count` frames at round(linspace(0, frames - 1, count)), as llava/data in NVlabs/VILA takes
     them; a shorter video repeats some. All are decoded to count them, as containers' own counts
-    are often missing or wrong; only those kept are converted."""
+    are often missing or wrong; only those kept are converted. Raises InvalidImage."""
     import av
 
     if not path.is_file():
         raise InvalidImage(f"{path}: no such file")
     try:
-        with av.open(str(path)) as container:
+        with _open_video(path) as container:
             total = sum(1 for _ in container.decode(video=0))
         if total == 0:
             raise InvalidImage(f"{path}: a video without frames")
         wanted = np.linspace(0, total - 1, count).round().astype(int).tolist()
         kept: dict[int, RgbImage] = {}
-        with av.open(str(path)) as container:
+        with _open_video(path) as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index in wanted:
                     kept[index] = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
         return tuple(kept[index] for index in wanted)
     except (av.FFmpegError, IndexError, KeyError, ValueError) as error:
         raise InvalidImage(f"{path}: not a readable video ({error})") from None
+
+
+_kept_frames = lru_cache(maxsize=KEPT_CLIPS)(video_frames)
+
+
+def _open_video(path: Path) -> InputContainer:
+    import av
+
+    # A plain path, for FFmpeg takes what stands before a colon for a protocol; and none of those,
+    # which would reach the network.
+    return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})

@@ -29,7 +29,7 @@ from vila_ros.training.nano.recipe import (
     plan_shards,
 )
 from vila_ros.training.nano.shards import PATCHES, WIDTH, ShardPlan, Shards, write_shard
-from vila_ros.training.nano.steering import held_out_frames, learnt_frames
+from vila_ros.training.nano.steering import held_out_frames, learnt_frames, vary
 from vila_ros.training.nano.train import Trainer, learning_rate
 
 RECIPE = Recipe(
@@ -40,7 +40,8 @@ RECIPE = Recipe(
         StageRecipe("pretrain", 1, 1e-3, 2),
         StageRecipe("finetune", 4, 1e-3, 2),
     ),
-    save_every=2,
+    mean_every=1,
+    save_every=3,
 )
 
 
@@ -111,7 +112,7 @@ def test_a_run_that_was_ended_becomes_the_same_model(trained, shards, tmp_path, 
     def ending(stage, chance):
         if stage.name == "finetune" and (tmp_path / "checkpoint.pt").is_file():
             state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-            if (state["stage"], state["step"]) == (3, 2):
+            if (state["stage"], state["step"]) == (3, 3):
                 raise Ended
         return loss(stage, chance)
 
@@ -122,6 +123,24 @@ def test_a_run_that_was_ended_becomes_the_same_model(trained, shards, tmp_path, 
     resumed.run()
     for name, tensor in trained[0].network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], tensor), name
+
+
+def test_the_mean_of_the_last_half_is_kept(shards, tmp_path, monkeypatch):
+    trainer = Trainer(RECIPE, shards, tmp_path, lambda line: None)
+    after = []
+    add = trainer._add_to_mean
+
+    def adding(step):
+        after.append((step, trainer.network.projector.state_dict()["layers.2.weight"].clone()))
+        add(step)
+
+    monkeypatch.setattr(trainer, "_add_to_mean", adding)
+    trainer.run()
+    assert [step for step, _ in after] == [2, 3]
+    mean = torch.stack([weight for _, weight in after]).mean(0)
+    kept = trainer.network.projector.state_dict()["layers.2.weight"]
+    assert torch.allclose(kept, mean, atol=1e-7)
+    assert not torch.equal(kept, after[-1][1])
 
 
 def test_a_broken_checkpoint_is_named(shards, tmp_path):
@@ -219,6 +238,21 @@ def test_no_training_scene_can_be_a_held_out_one():
 def test_steering_frames_held_out_are_apart_from_those_learnt():
     assert max(learnt_frames(1000)) + 50 < min(held_out_frames(1000))
     assert len(held_out_frames(1000)) == 250
+
+
+def test_varied_frames_are_the_frame_moved_and_lit():
+    picture = np.zeros((120, 160, 3), np.uint8)
+    picture[40:80, 60:100] = 200
+    varied = [vary(picture, np.random.default_rng(seed)) for seed in range(30)]
+    assert all(each.shape == picture.shape and each.dtype == np.uint8 for each in varied)
+    middles = []
+    for each in varied:
+        rows, columns = np.nonzero(each[..., 0] > int(each.max()) // 2)
+        middles.append((rows.mean() / 120 - 0.5, columns.mean() / 160 - 0.5))
+        assert 0.7 < len(rows) / (40 * 40) < 1.45
+    assert 0.04 < np.abs(middles).max() < 0.1
+    assert len({int(each.max()) for each in varied}) > 10
+    assert np.array_equal(varied[3], vary(picture, np.random.default_rng(3)))
 
 
 def test_the_learning_rate_rises_and_falls():

@@ -31,6 +31,8 @@ class StageRecipe:
 class Recipe:
     """shards: what is rendered. clip_share: of the steps that read clips. cell_weight,
     scene_weight: of what is asked of pictures' tokens (see cells.py, scene_heads.py) in the loss.
+    mean_every: of every how many steps of the last stage's second half the weights' mean is kept,
+    which steadies what hangs on few samples, such as a minute's drive.
     """
 
     shards: tuple[ShardPlan, ...]
@@ -38,6 +40,7 @@ class Recipe:
     clip_share: float = 0.6
     cell_weight: float = 0.3
     scene_weight: float = 0.6
+    mean_every: int = 8
     save_every: int = 100
 
     @property

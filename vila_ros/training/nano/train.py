@@ -41,7 +41,7 @@ _STAGE_SEEDS = {"words": 1, "align": 2, "pretrain": 3, "finetune": 4}
 _WARMUP, _DECAY, _CLIP_NORM = 0.04, 0.05, 1.0
 _TOKENS = {"words": 220, "pretrain": 60, "finetune": 200}  # of text behind a sequence's pictures
 _PROGRESS_EVERY = 50
-_STEERING_SHARE = 0.05
+_STEERING_SHARE = 0.2
 
 
 class Trainer:
@@ -68,8 +68,15 @@ class Trainer:
         hidden = int(self.network.config["hidden_size"])
         self._heads = CellHeads(hidden, self._first_ids(KINDS), self._first_ids(COLORS))
         self._scene_heads = SceneHeads(hidden)
+        self._modules: dict[str, nn.Module] = {
+            "network": self.network,
+            "heads": self._heads,
+            "scene_heads": self._scene_heads,
+        }
         self._stills = [record for record in shards.records if not record.is_clip]
         self._clips = [record for record in shards.records if record.is_clip]
+        self._mean: dict[str, torch.Tensor] = {}
+        self._in_mean = 0
 
     def run(self) -> None:
         """All stages that are not done yet."""
@@ -94,6 +101,8 @@ class Trainer:
             nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            if index + 1 == len(self._recipe.stages) and step >= stage.steps // 2:
+                self._add_to_mean(step)
             seen.append((float(loss.detach()), float(right)))
             if (step + 1) % _PROGRESS_EVERY == 0 or step + 1 == stage.steps:
                 mean_loss, mean_right = np.mean(seen[-_PROGRESS_EVERY:], axis=0)
@@ -103,7 +112,36 @@ class Trainer:
                 )
             if (step + 1) % self._recipe.save_every == 0:
                 self._save(index, step + 1, optimizer)
+        if self._in_mean:
+            self._load_weights({name: each.float() for name, each in self._mean.items()})
+            self._mean, self._in_mean = {}, 0
         self._save(index + 1, 0, optimizer)
+
+    def _add_to_mean(self, step: int) -> None:
+        if step % self._recipe.mean_every:
+            return
+        self._in_mean += 1
+        for name, weight in self._weights().items():
+            mean = self._mean.setdefault(name, torch.zeros_like(weight, dtype=torch.float64))
+            mean += (weight.double() - mean) / self._in_mean
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """All that is learnt."""
+        return {
+            f"{part}.{name}": weight.detach()
+            for part, module in self._modules.items()
+            for name, weight in module.state_dict().items()
+        }
+
+    def _load_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        for part, module in self._modules.items():
+            module.load_state_dict(
+                {
+                    name.removeprefix(f"{part}."): weight
+                    for name, weight in weights.items()
+                    if name.startswith(f"{part}.")
+                }
+            )
 
     def _tuned(self, stage: StageRecipe) -> list[nn.Parameter]:
         """The parameters that a stage changes."""
@@ -208,6 +246,8 @@ class Trainer:
                 "network": self.network.state_dict(),
                 "heads": self._heads.state_dict(),
                 "scene_heads": self._scene_heads.state_dict(),
+                "mean": self._mean,
+                "in_mean": self._in_mean,
                 "optimizer": optimizer.state_dict() if step else {},
             },
             part,
@@ -226,6 +266,7 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self._heads.load_state_dict(state["heads"])
             self._scene_heads.load_state_dict(state["scene_heads"])
+            self._mean, self._in_mean = state["mean"], int(state["in_mean"])
             return int(state["stage"]), int(state["step"])
         except (KeyError, RuntimeError) as error:
             raise _not_taken_up(self._checkpoint, error) from error

@@ -20,7 +20,7 @@ from vila_ros.model.config import Scales, VilaConfig, VisionConfig
 from vila_ros.model.intern_vit import InternVit, InternVitShape
 from vila_ros.model.multiscale import encode_scales
 
-# Published names -> names in the modules of transformers 5, applied in order.
+# Published names -> names in the modules of transformers 5.23, applied in order.
 RENAMES = {
     "siglip": ((r"^vision_model\.", ""),),
     "clip": ((r"^vision_model\.", ""),),
@@ -106,12 +106,14 @@ class VisionTower(nn.Module):
 
     def published_name(self, name: str) -> str:
         """This module's name for a published tensor; "" for one that is not used here."""
-        for pattern, replacement in RENAMES[self.config.kind]:
-            name = re.sub(pattern, replacement, name)
+        # Older releases have the published names, or some of them: the least change that fits.
         own = f"encoder.{name}"
-        if own in self._names:
-            return own
-        return "" if UNUSED.match(name) else own
+        for pattern, replacement in RENAMES[self.config.kind]:
+            if own in self._names:
+                return own
+            name = re.sub(pattern, replacement, name)
+            own = f"encoder.{name}"
+        return own if own in self._names or not UNUSED.match(name) else ""
 
 
 def count_layers(config: VisionConfig, select_layer: int) -> int:

@@ -2,11 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for all tests."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# Where there is no GPU, Triton's kernels are tested by its interpreter, which must be chosen before
+# they are defined.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # A shell starts what it runs in the background with SIGINT ignored, and every process started from
 # here would inherit that; tests that interrupt one would wait for ever.

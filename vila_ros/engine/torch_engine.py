@@ -26,8 +26,9 @@ class TorchEngine:
     "float32", "bfloat16", "float16". max_concurrency: answers generated side by side; each holds
     keys and values of up to context_length positions (None: the model's own). embedding_cache_mb:
     MiB for vision embeddings of recent images. threads: of the CPU; None is torch's choice.
-    compile: on CUDA, compile the decode step at load (a minute or more the first time, faster
-    answers afterwards). revision, conversation, token_order: see vila_ros.model.checkpoint.
+    compile: on CUDA, compute by kernels made for it, which Triton compiles at load (seconds, the
+    first time); false: by torch's own alone, many times as slow. revision, conversation,
+    token_order: see vila_ros.model.checkpoint.
 
     An answer cut at max_tokens ends with FinishReason.LENGTH, also when a schema asked for more;
     the Perceiver then reports InvalidOutput. choices are answered from their exact probabilities,

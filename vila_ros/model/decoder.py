@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forwards of the language model over the slots of a cache: prefill, choices, decode steps.
 
-On the CPU a decode step runs as written. On a GPU it is compiled and captured in CUDA graphs, one
-for each number of rows (a power of two) and bound of positions (BLOCK times a power of two), so
-that a step is one launch; and since the step also feeds its own most probable tokens back, the next
-one can be launched before the host has looked at them (`follow`).
+On the CPU a decode step runs as written. On a GPU it is captured in CUDA graphs, one for each
+number of rows (a power of two) and bound of positions (BLOCK times a power of two), so that a step
+is one launch; and since the step also feeds its own most probable tokens back, the next one can be
+launched before the host has looked at them (`follow`). What is captured is a step of fused_decoder,
+or of transformers' modules, compiled or as written.
 """
 
 from __future__ import annotations
@@ -168,6 +169,9 @@ class StaticDecoder(Decoder):
     arithmetic is tested without a GPU.
     """
 
+    in_place = True
+    """Whether a single row's step is built for its slot, whose keys it then reads in place."""
+
     def __init__(
         self,
         language_model: PreTrainedModel,
@@ -180,6 +184,8 @@ class StaticDecoder(Decoder):
         self._function = compiler(self._compute) if compiler else self._compute
         self._graphed = cache.device.type == "cuda"
         self._pool = torch.cuda.graph_pool_handle() if self._graphed else None
+        # One for all captures: cuBLAS keeps a workspace of 8 to 32 MiB for every stream it meets.
+        self._side = torch.cuda.Stream() if self._graphed else None
         self._steps: dict[tuple[int, int, int | None], StaticStep] = {}
         self._last: tuple[DecodeStep, StaticStep] | None = None
 
@@ -190,7 +196,7 @@ class StaticDecoder(Decoder):
         while rows < 2 * self.cache.slots:
             batch = min(rows, self.cache.slots)
             for seen in self._bounds():
-                for first in range(self.cache.slots if batch == 1 else 1):
+                for first in range(self.cache.slots if batch == 1 and self.in_place else 1):
                     slots = range(first, first + batch)
                     self.decode(tuple((slot, seen - 1) for slot in slots), [0] * batch)
             rows *= 2
@@ -209,7 +215,8 @@ class StaticDecoder(Decoder):
         padding = (1 << (len(rows) - 1).bit_length()) - len(rows)
         slots, positions = zip(*rows, *[rows[0]] * padding, strict=True)
         seen = next(bound for bound in self._bounds() if bound > max(positions))
-        key = (len(slots), seen, slots[0] if len(slots) == 1 else None)
+        alone = len(slots) == 1 and self.in_place
+        key = (len(slots), seen, slots[0] if alone else None)
         values = (tokens + tokens[:1] * padding, slots, positions)
         if key not in self._steps:
             self._steps[key] = self._build(key, values)
@@ -272,14 +279,15 @@ class StaticDecoder(Decoder):
 
             return StaticStep(inputs, seen, run, logits, tokens, best)
 
-        side = torch.cuda.Stream()
+        side = self._side
+        assert side is not None
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
                 self._function(inputs, seen, slot)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=side):
             logits, tokens, best = self._function(inputs, seen, slot)
             inputs.tokens.copy_(tokens)
             inputs.positions.add_(1)

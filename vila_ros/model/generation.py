@@ -45,6 +45,8 @@ from vila_ros.model.memory import is_out_of_memory, out_of_memory
 from vila_ros.model.prefix_cache import SlotTable
 from vila_ros.model.prompt import Medium, lay_out
 from vila_ros.model.sampling import TokenConstraint, check_logits
+from vila_ros.quantization import triton_runtime
+from vila_ros.quantization.int4_linear import Int4Linear
 
 if TYPE_CHECKING:
     from vila_ros.model.vila import Vila
@@ -57,6 +59,9 @@ IMAGES_AT_ONCE = {"cpu": 2, "cuda": 16}
 ROWS_AT_ONCE = {"cpu": 256, "cuda": 2048}
 """Prompt rows computed between two decode steps."""
 
+MOST_DIFFERENCE = 0.1
+"""Of FusedDecoder.difference; rounding to 8 bits and to other sums makes 0.01 to 0.03."""
+
 
 class Generator:
     """Generates for one Vila; submit() and cancel() may be called from any thread.
@@ -64,7 +69,8 @@ class Generator:
     max_concurrency: answers that advance together; further requests wait in order.
     context_length: rows of prompt and answer; None is the model's own.
     embedding_cache_bytes: for vision embeddings of recent images.
-    compiled: on a GPU, compile the decode step before capturing it.
+    compiled: on a GPU with Triton, compute by few kernels made for that (see fused_decoder), or, for
+    models that they do not know, by what torch's compiler makes; else as the modules are written.
     """
 
     def __init__(
@@ -113,11 +119,30 @@ class Generator:
             if can_step(self.vila.language_model, self.cache):
                 return Int4Decoder(self.vila.language_model, self.cache)
             return Decoder(self.vila.language_model, self.cache)
-        static = StaticDecoder(
-            self.vila.language_model, self.cache, compiler=compile_step if compiled else None
-        )
+        static = self._static_decoder(compiled)
         static.warm_up()
         return static
+
+    def _static_decoder(self, compiled: bool) -> StaticDecoder:
+        model = self.vila.language_model
+        # torch's compiler, too, makes its kernels by Triton.
+        if not compiled or not triton_runtime.usable(self.cache.device):
+            return StaticDecoder(model, self.cache)
+        from vila_ros.model.fused_decoder import FusedDecoder, can_fuse
+
+        if can_fuse(model, self.cache):
+            fused = FusedDecoder(model, self.cache)
+            difference = fused.difference()
+            if difference < MOST_DIFFERENCE:
+                return fused
+            log.warning(
+                "the kernels made for decoding differ by %.3g from the model's own on %s (at most "
+                "%g); they are not used, and answers take longer",
+                difference, self.cache.device, MOST_DIFFERENCE,
+            )  # fmt: skip
+            return StaticDecoder(model, self.cache)
+        four = any(isinstance(module, Int4Linear) for module in model.modules())
+        return StaticDecoder(model, self.cache, compiler=None if four else compile_step)
 
     # Called from any thread.
 

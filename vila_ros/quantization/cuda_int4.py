@@ -4,7 +4,7 @@
 
 The CPU twin has another packing and the same arithmetic, by which the conversion is tested where
 there is no GPU. The weight there is (q - 8) * scale + offset, so that offset = (8 - zero) * scale
-(pytorch, aten/src/ATen/native/cuda/int4mm.cu). Not yet measured on a GPU.
+(pytorch, aten/src/ATen/native/cuda/int4mm.cu).
 """
 
 from __future__ import annotations
@@ -32,14 +32,19 @@ class CudaInt4:
     scales: torch.Tensor
     group: int
 
+    @staticmethod
+    def takes(weight: Int4Weight) -> bool:
+        """Whether the kernel takes a weight's sizes."""
+        return (
+            weight.group in GROUPS
+            and weight.rows % ROWS_MULTIPLE == 0
+            and weight.columns % COLUMNS_MULTIPLE == 0
+        )
+
     @classmethod
     def of(cls, weight: Int4Weight) -> CudaInt4 | None:
         """Repack on the weight's device; None where the kernel does not take the sizes."""
-        if (
-            weight.group not in GROUPS
-            or weight.rows % ROWS_MULTIPLE
-            or weight.columns % COLUMNS_MULTIPLE
-        ):
+        if not cls.takes(weight):
             return None
         q = weight.q()
         if q.device.type == "cuda":

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vila_ros.quantization import native
+from vila_ros.quantization import native, triton_runtime
 from vila_ros.quantization.cuda_int4 import CudaInt4
 from vila_ros.quantization.int4_weight import Int4Weight
 
@@ -68,12 +68,18 @@ class Int4Linear(nn.Module):
             self._matrix = native.int4_matrix(self.weight, self.bias)
         return self._matrix
 
+    def hold(self, weight: Int4Weight) -> None:
+        """Take the same weight from other memory, and let go of all that was made of it."""
+        for name in ("packed", "scales", "zeros", "input_scale"):
+            setattr(self, name, getattr(weight, name))
+        self._matrix = None
+        self._cuda = None
+
     def to_cuda(self, device: torch.device) -> None:
         """Move to a GPU, which then holds the weight twice: decoding reads it in the layout of
         torch's kernel, prompts restore it from this one."""
         moved = self.weight.to(device)
-        for name in ("packed", "scales", "zeros", "input_scale"):
-            setattr(self, name, getattr(moved, name))
+        self.hold(moved)
         self.bias = None if self.bias is None else self.bias.to(device)
         self._cuda = CudaInt4.of(moved)
 
@@ -121,8 +127,17 @@ class Int4Linear(nn.Module):
         if self._cuda is not None and len(x) <= WIDE:
             out = self._cuda.product(x)
         else:
-            out = F.linear(x, self.weight.dequantise(x.dtype))
+            out = F.linear(x, restored_on_device(self.weight, x.dtype))
         return out if self.bias is None else out + self.bias
+
+
+def restored_on_device(weight: Int4Weight, dtype: torch.dtype) -> torch.Tensor:
+    """A GPU's weight as numbers [out, in]."""
+    if not triton_runtime.usable(weight.packed.device):
+        return weight.dequantise(dtype)
+    from vila_ros.quantization.triton_int4 import restored
+
+    return restored(weight, dtype)
 
 
 def multiply_into(linears: Sequence[Int4Linear], x: torch.Tensor, out: torch.Tensor) -> None:

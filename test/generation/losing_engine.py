@@ -4,6 +4,8 @@
 
 from pathlib import Path
 
+import torch
+
 from vila_ros.engine.torch_engine import TorchEngine
 
 SAYS = (
@@ -28,3 +30,11 @@ class LosingEngine(TorchEngine):
     def _lose(self, rows, tokens):
         self._lost.touch()
         raise RuntimeError(SAYS)
+
+
+class FaultingEngine(LosingEngine):
+    """Loses a real device, by an index that its kernel finds to be out of range."""
+
+    def _lose(self, rows, tokens):
+        self._lost.touch()
+        torch.zeros(4, device="cuda")[torch.tensor([9], device="cuda")].cpu()

@@ -96,6 +96,23 @@ def test_a_model_learns_its_data_and_is_written_whole(base: Path, data: Path, tm
     assert json.loads((out / "config.json").read_text())["conversation"] == "hermes-2"
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize(
+    "more", [(), ("--lora", "8", "--epochs", "40"), ("--precision", "float32")]
+)
+def test_a_model_learns_on_a_gpu(base: Path, data: Path, tmp_path: Path, more: tuple[str, ...]):
+    out = tmp_path / "robot"
+    usual = ("--epochs", "12", "--log-every", "100", "--sequences", "2", "--device", "cuda")
+    assert finetune(base, data, out, *usual, *more) == 0
+    right = [
+        answer(out, ImageSource(path=data.parent / f"{number}.png")) == list(COLOURS)[number % 3]
+        for number in range(6)
+    ]
+    assert all(right)
+    assert torch.cuda.get_device_name(0) in (out / "README.md").read_text()
+
+
 def test_stages_follow_each_other_and_tune_their_parts(base: Path, data: Path, tmp_path: Path):
     out = tmp_path / "staged"
     more = ("--stages", "align", "pretrain", "--max-steps", "2", "--data", f"align={data}*2")

@@ -45,7 +45,7 @@ from int4_parts.peers import measure_peers  # noqa: E402
 from int4_parts.shapes import PROMPT, SHAPES, random_int4, timed  # noqa: E402
 
 from vila_ros.model.config import language_config  # noqa: E402
-from vila_ros.model.decoder import Decoder, StaticDecoder, compile_step  # noqa: E402
+from vila_ros.model.decoder import Decoder, DecodeStep  # noqa: E402
 from vila_ros.model.int4_decoder import Int4Decoder, can_step  # noqa: E402
 from vila_ros.model.kv_cache import SlotCache  # noqa: E402
 from vila_ros.model.language_model import build_language_model, restore_buffers  # noqa: E402
@@ -131,7 +131,9 @@ class Variant:
             model.config, slots=1, context_length=1024, dtype=dtype, device=device
         )
         if device.type == "cuda":
-            self.decoder: Decoder = StaticDecoder(model, self.cache, compiler=compile_step)
+            from vila_ros.model.fused_decoder import FusedDecoder
+
+            self.decoder: Decoder = FusedDecoder(model, self.cache)
         elif can_step(model, self.cache):
             self.decoder = Int4Decoder(model, self.cache)
         else:
@@ -139,20 +141,29 @@ class Variant:
         self.steps: list[float] = []
         self.prompts: list[float] = []
         self.place = PROMPT
+        self.ahead: DecodeStep | None = None
         self.embeddings = model.get_input_embeddings()(
             torch.arange(PROMPT, device=device) % model.config.vocab_size
         )
 
     def step(self) -> None:
-        """Decode one token."""
-        self.steps.append(timed(lambda: self.decoder.decode(((0, self.place),), [7]).wait()))
+        """Decode one token; on a GPU as answers are, each step launched before the last is seen."""
+        self.steps.append(timed(self._advance))
         self.place += 1
+
+    def _advance(self) -> None:
+        step, self.ahead = self.ahead, None
+        if step is None:
+            step = self.decoder.decode(((0, self.place),), [7])
+        self.ahead = self.decoder.follow(step)
+        step.wait()
 
     def prompt(self) -> None:
         """Compute PROMPT rows."""
         self.prompts.append(timed(self._prefill))
 
     def _prefill(self) -> None:
+        self.ahead = None
         self.decoder.prefill(0, 0, self.embeddings, last=True)
         if self.cache.device.type == "cuda":
             torch.cuda.synchronize()

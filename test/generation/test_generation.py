@@ -22,6 +22,7 @@ from vila_ros.model.checkpoint import load_vila
 from vila_ros.model.decoder import Decoder, StaticDecoder
 from vila_ros.model.generation import ROWS_AT_ONCE, Generator
 from vila_ros.model.kv_cache import ATTENTION
+from vila_ros.quantization import triton_runtime
 
 LONG = 1800
 
@@ -94,6 +95,14 @@ def test_static_decoding_gives_the_same_text(vila, ask, answer, plain, images, c
     streams = [generator.submit(request) for request in asked]
     assert [answer(stream)[0] for stream in streams] == [plain(request) for request in asked]
     generator.close()
+
+
+def test_a_gpu_s_decoder_is_the_fastest_that_runs_there(generator, monkeypatch):
+    chosen = []
+    for usable in (True, False):
+        monkeypatch.setattr(triton_runtime, "usable", lambda device, usable=usable: usable)
+        chosen += [type(generator._static_decoder(compiled)).__name__ for compiled in (True, False)]
+    assert chosen == ["FusedDecoder", "StaticDecoder", "StaticDecoder", "StaticDecoder"]
 
 
 def test_static_steps_are_launched_ahead_of_the_host(vila, ask, answer):

@@ -16,7 +16,7 @@ from vila_ros.quantization.int4_weight import Int4Weight
 pytest.importorskip("triton")
 
 from vila_ros.model import step_kernels
-from vila_ros.model.fused_decoder import FusedDecoder, can_fuse
+from vila_ros.model.fused_decoder import FusedDecoder, can_fuse, checked
 from vila_ros.quantization import triton_int4
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -197,3 +197,26 @@ def test_weights_are_held_once_and_prompts_are_still_right():
 def test_what_the_kernels_do_not_know_is_left_to_the_modules(make, why):
     model = make()
     assert not can_fuse(model, cache_of(model)), why
+
+
+def test_kernels_that_are_wrong_or_fail_on_a_device_are_not_used(monkeypatch, caplog):
+    model = MODELS["llama"]()
+    assert isinstance(checked(model, cache_of(model)), FusedDecoder)
+
+    monkeypatch.setattr(FusedDecoder, "difference", lambda self: float("nan"))
+    assert checked(model, cache_of(model)) is None
+    assert "differ by nan" in caplog.text
+
+    def fail(self):
+        raise ValueError("out of resource: shared memory")
+
+    monkeypatch.setattr(FusedDecoder, "difference", fail)
+    assert checked(model, cache_of(model)) is None
+    assert "ValueError: out of resource: shared memory" in caplog.text
+
+    def lack(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+
+    monkeypatch.setattr(FusedDecoder, "difference", lack)
+    with pytest.raises(torch.OutOfMemoryError):
+        checked(model, cache_of(model))

@@ -10,6 +10,7 @@ StaticDecoder are; prompts are launched as they come.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,14 +19,21 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
+from vila_ros.errors import is_device_lost
 from vila_ros.model.decoder import Decoder, Inputs, StaticDecoder, most_probable
 from vila_ros.model.int4_prompt import LINEARS
 from vila_ros.model.kv_cache import Decode, Prefill, SlotCache, SlotLayer
+from vila_ros.model.memory import is_out_of_memory
 from vila_ros.model.step_kernels import attended, gated, line_product, normed, rotated
 from vila_ros.quantization.cuda_int4 import CudaInt4
 from vila_ros.quantization.int4_linear import WIDE, Int4Linear
 from vila_ros.quantization.int4_weight import Int4Weight
 from vila_ros.quantization.triton_int4 import restored
+
+log = logging.getLogger(__name__)
+
+MOST_DIFFERENCE = 0.1
+"""Of FusedDecoder.difference; rounding to 8 bits and to other sums makes 0.01 to 0.03."""
 
 JOINED = (("query", "key", "value"), ("output",), ("gate", "up"), ("down",))
 """The products of a block that read the same input."""
@@ -242,3 +250,25 @@ class FusedDecoder(StaticDecoder):
             given = normed(hidden, delta, block.post_norm, self._epsilon, block.gate.scale)
             delta = block.down(gated(block.gate(given), block.down.scale))
         return normed(hidden, delta, self._norm, self._epsilon)
+
+
+def checked(language_model: PreTrainedModel, cache: SlotCache) -> FusedDecoder | None:
+    """A FusedDecoder that computes on this device what the modules do; None, with a warning, where
+    it does not. The cache must be unused."""
+    try:
+        fused = FusedDecoder(language_model, cache)
+        difference = fused.difference()
+    # Whatever a compiler or a GPU that nobody tried may raise, the modules are still there.
+    except Exception as error:
+        if is_out_of_memory(error) or is_device_lost(error):
+            raise
+        trouble = f"{type(error).__name__}: {error}"
+    else:
+        if difference < MOST_DIFFERENCE:
+            return fused
+        trouble = f"their logits differ by {difference:.3g}, at most {MOST_DIFFERENCE} is rounding"
+    log.warning(
+        "the kernels for %s are not used on %s, answers take longer: %s",
+        language_model.config.model_type, cache.device, trouble,
+    )  # fmt: skip
+    return None

@@ -59,9 +59,6 @@ IMAGES_AT_ONCE = {"cpu": 2, "cuda": 16}
 ROWS_AT_ONCE = {"cpu": 256, "cuda": 2048}
 """Prompt rows computed between two decode steps."""
 
-MOST_DIFFERENCE = 0.1
-"""Of FusedDecoder.difference; rounding to 8 bits and to other sums makes 0.01 to 0.03."""
-
 
 class Generator:
     """Generates for one Vila; submit() and cancel() may be called from any thread.
@@ -69,7 +66,7 @@ class Generator:
     max_concurrency: answers that advance together; further requests wait in order.
     context_length: rows of prompt and answer; None is the model's own.
     embedding_cache_bytes: for vision embeddings of recent images.
-    compiled: on a GPU with Triton, compute by few kernels made for that (see fused_decoder), or, for
+    compiled: on a GPU with Triton, compute by few kernels made for it (see fused_decoder), or, for
     models that they do not know, by what torch's compiler makes; else as the modules are written.
     """
 
@@ -128,19 +125,10 @@ class Generator:
         # torch's compiler, too, makes its kernels by Triton.
         if not compiled or not triton_runtime.usable(self.cache.device):
             return StaticDecoder(model, self.cache)
-        from vila_ros.model.fused_decoder import FusedDecoder, can_fuse
+        from vila_ros.model.fused_decoder import can_fuse, checked
 
         if can_fuse(model, self.cache):
-            fused = FusedDecoder(model, self.cache)
-            difference = fused.difference()
-            if difference < MOST_DIFFERENCE:
-                return fused
-            log.warning(
-                "the kernels made for decoding differ by %.3g from the model's own on %s (at most "
-                "%g); they are not used, and answers take longer",
-                difference, self.cache.device, MOST_DIFFERENCE,
-            )  # fmt: skip
-            return StaticDecoder(model, self.cache)
+            return checked(model, self.cache) or StaticDecoder(model, self.cache)
         four = any(isinstance(module, Int4Linear) for module in model.modules())
         return StaticDecoder(model, self.cache, compiler=None if four else compile_step)
 

@@ -136,18 +136,23 @@ def _build(config: VisionConfig, layers: int) -> nn.Module:
     if config.kind == "siglip":
         from transformers import SiglipVisionConfig, SiglipVisionModel
 
-        siglip = SiglipVisionModel(SiglipVisionConfig(**{**raw, "vision_use_head": False}))
-        siglip.post_layernorm = nn.Identity()
-        return siglip
+        return _bare(SiglipVisionModel(SiglipVisionConfig(**{**raw, "vision_use_head": False})))
     if config.kind == "clip":
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
-        clip = CLIPVisionModel(CLIPVisionConfig(**raw))
-        clip.post_layernorm = nn.Identity()
-        return clip
+        return _bare(CLIPVisionModel(CLIPVisionConfig(**raw)))
     from transformers import Dinov2Config, Dinov2Model
 
     dinov2 = Dinov2Model(Dinov2Config(**raw))
     dinov2.layernorm = nn.Identity()
     dinov2.embeddings.mask_token = None
     return dinov2
+
+
+def _bare(tower: nn.Module) -> nn.Module:
+    """Without the norm behind the last layer. Older transformers wrap the tower in another module,
+    as TensorRT-LLM's release does."""
+    bare = getattr(tower, "vision_model", tower)
+    assert isinstance(bare, nn.Module)
+    bare.post_layernorm = nn.Identity()
+    return bare

@@ -67,8 +67,7 @@ def test_the_same_text_as_on_the_cpu(checkpoint, asked, answer, on_the_cpu, conc
 def engines(checkpoint):
     """The CPU's and the GPU's, both in float32."""
     pair = [
-        TorchEngine(str(checkpoint), device=device, dtype="float32", compile=False)
-        for device in ("cpu", "auto")
+        TorchEngine(str(checkpoint), device=device, dtype="float32") for device in ("cpu", "auto")
     ]
     assert [engine.load().device for engine in pair] == ["cpu", "cuda:0"]
     yield pair
@@ -142,7 +141,7 @@ def test_the_embedded_model(name, ask, answer, images):
     ]
     told, texts = [], []
     for device in ("cpu", "cuda"):
-        engine = TorchEngine(str(folder), device=device, compile=False)
+        engine = TorchEngine(str(folder), device=device)
         engine.load()
         told.append([answer(engine.generate(r))[1].choice_probabilities[0] for r in requests])
         described = ask("Describe the scene.", images[:1], max_tokens=12)
@@ -178,7 +177,7 @@ def test_memory_comes_back_when_an_engine_is_closed(checkpoint, ask, answer, ima
 def test_without_memory_one_question_fails_and_the_next_is_answered(
     checkpoint, ask, answer, images
 ):
-    engine = TorchEngine(str(checkpoint), device="cuda", compile=False)
+    engine = TorchEngine(str(checkpoint), device="cuda")
     engine.load()
     expected = answer(engine.generate(ask("what?", images[:2])))[0]
     torch.cuda.empty_cache()

@@ -138,6 +138,23 @@ def test_logits_and_cache_are_those_of_the_modules(name, many):
         assert FusedDecoder(model, cache_of(model)).difference() < most
 
 
+def test_branches_and_later_chunks_of_a_prompt():
+    """Rows that see part of what lies before them, and rows behind others."""
+    model = MODELS["llama"]()
+    rows = torch.randn(30, 128, generator=torch.Generator().manual_seed(4)).to(DEVICE)
+    found = []
+    with torch.inference_mode():
+        for make in (Decoder, FusedDecoder):
+            decoder = make(model, cache_of(model))
+            before = rows.clone()
+            decoder.prefill(2, 0, rows[:17], last=False)
+            told = decoder.prefill(2, 17, rows[17:], last=True)
+            assert torch.equal(rows, before)
+            branches = decoder.branch(2, 30, [(5, 6, 7), (8,), (9, 10)])
+            found.append(torch.cat([told[None], *branches]).cpu())
+    assert error(found[1], found[0]) < 1e-5
+
+
 def test_an_answer_far_from_the_beginning():
     """Splits of more than a block, most of them empty, and one step behind another."""
     model = MODELS["llama"]()

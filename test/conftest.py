@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 # Where there is no GPU, Triton's kernels are tested by its interpreter, which must be chosen before
-# they are defined.
-if not Path("/dev/nvidiactl").exists():
+# they are defined. The second and third are a Jetson's.
+GPUS = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")
+if not any(Path(place).exists() for place in GPUS):
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # A shell starts what it runs in the background with SIGINT ignored, and every process started from

@@ -17,7 +17,7 @@ from vila_ros.engine.interface import EngineSpec
 from vila_ros.engine.supervision import SupervisionPolicy
 from vila_ros.engine.supervisor import SupervisedEngine
 from vila_ros.engine.torch_engine import TorchEngine
-from vila_ros.errors import Cancelled, EngineDown, OutOfMemory
+from vila_ros.errors import Cancelled, EngineDown, OutOfMemory, Unsupported
 from vila_ros.model.checkpoint import load_vila
 from vila_ros.model.embedded import EMBEDDED_MODELS, embedded_model_folder
 from vila_ros.model.generation import Generator
@@ -131,7 +131,7 @@ def test_the_embedded_model(name, ask, answer, images):
     """In the GPU's bfloat16, int4 by its own kernels: as probable as on the CPU, within 8 bits."""
     try:
         folder = embedded_model_folder(name=name)
-    except Exception as error:
+    except Unsupported as error:
         pytest.skip(f"the vision tower's weights are not here: {error}")
     questions = ("Is there a car?", "Is there a person?", "Is there a cone on the left?")
     requests = [

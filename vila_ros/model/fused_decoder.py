@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decode steps and prompts on a GPU in some ten kernels a block, nothing to compile but those.
 
-A step of transformers' modules is some forty kernels a block; torch's compiler makes sixteen of
-them and takes minutes for it. Here products that share an input are one product, and everything
-between two products is one kernel of step_kernels. Steps are captured in CUDA graphs as those of a
+A step of transformers' modules is several times as many, and torch's compiler, which joins some of
+them, takes minutes. Here products that share an input are one product, and what lies between two
+products is one kernel of step_kernels, or two. Steps are captured in CUDA graphs as those of a
 StaticDecoder are; prompts are launched as they come.
 """
 

@@ -15,8 +15,9 @@ import torch
 
 pytest.importorskip("pybullet")
 
-from vila_ros.errors import InvalidCheckpoint, InvalidRequest, UnusableFolder
+from vila_ros.errors import InvalidCheckpoint, InvalidRecording, InvalidRequest, UnusableFolder
 from vila_ros.model.embedded import shipped_folder
+from vila_ros.training.nano import steering
 from vila_ros.training.nano.ceiling import count_kinds, read_counts
 from vila_ros.training.nano.export import export
 from vila_ros.training.nano.recipe import (
@@ -29,7 +30,7 @@ from vila_ros.training.nano.recipe import (
     plan_shards,
 )
 from vila_ros.training.nano.shards import PATCHES, WIDTH, ShardPlan, Shards, write_shard
-from vila_ros.training.nano.steering import held_out_frames, learnt_frames, vary
+from vila_ros.training.nano.steering import held_out_frames, learnt_frames, prepare_steering, vary
 from vila_ros.training.nano.train import Trainer, learning_rate
 
 RECIPE = Recipe(
@@ -238,6 +239,25 @@ def test_no_training_scene_can_be_a_held_out_one():
 def test_steering_frames_held_out_are_apart_from_those_learnt():
     assert max(learnt_frames(1000)) + 50 < min(held_out_frames(1000))
     assert len(held_out_frames(1000)) == 250
+
+
+def test_steering_is_learnt_from_varied_and_mirrored_frames(monkeypatch):
+    bright_left = np.zeros((120, 160, 3), np.uint8)
+    bright_left[:, :60] = 200
+    frames = [(bright_left, (-0.5, 0.05, 0.5)[n % 3]) for n in range(300)]
+    monkeypatch.setattr(steering, "read_tub", lambda tub: frames)
+    learnt = prepare_steering(Path("tub"), see, 224, copies=3)
+    clear = sum(abs(frames[n][1]) > 0.1 for n in learnt_frames(300))
+    assert len(learnt.answers) == len(learnt.features) == 8 * clear
+    assert learnt.answers[:16] == ("left", "right") * 4 + ("right", "left") * 4
+    left, right = learnt.features[..., 0].reshape(-1, 16, 2, 8).mean((1, 3)).T
+    assert all((left > right) == ([True, False] * (len(left) // 2)))
+
+    monkeypatch.setattr(steering, "read_tub", lambda tub: [(bright_left, 0.1)] * 300)
+    with pytest.raises(
+        InvalidRecording, match=r"of its 300 frames nobody steers further than 0\.1"
+    ):
+        prepare_steering(Path("tub"), see, 224)
 
 
 def test_varied_frames_are_the_frame_moved_and_lit():

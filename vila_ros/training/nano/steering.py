@@ -17,6 +17,8 @@ from PIL import Image
 from vila_ros.bags.donkeycar_tub import CAMERA_TOPIC, open_tub
 from vila_ros.bags.serialization import deserialize
 from vila_ros.engine.interface import RgbImage
+from vila_ros.errors import InvalidRecording
+from vila_ros.training.nano.shards import PATCHES, WIDTH
 
 ANGLE_TOPIC = "/user/angle"
 CLEAR = 0.1
@@ -72,24 +74,28 @@ def prepare_steering(
 ) -> SteeringFrames:
     """What the vision tower sees of the frames that are learnt from, each with its mirror image.
 
-    side: of the tower's pictures. copies: of each frame beside itself, varied by `vary`.
+    side: of the tower's pictures. copies: of each frame beside itself, varied by `vary`. Raises
+    InvalidRecording if there is no tub, or nobody steers in it.
     """
     frames = read_tub(tub)
+    clear = [frames[n] for n in learnt_frames(len(frames)) if abs(frames[n][1]) > CLEAR]
+    if not clear:
+        raise InvalidRecording(
+            f"'{tub}' has no frame to learn from: in the first three quarters of its {len(frames)} "
+            f"frames nobody steers further than {CLEAR:g}."
+        )
     chance = np.random.default_rng(0)
-    pictures: list[NDArray[np.uint8]] = []
+    each = 2 * (copies + 1)
+    features = np.empty((each * len(clear), PATCHES, WIDTH), np.float16)
     answers: list[str] = []
-    for number in learnt_frames(len(frames)):
-        picture, angle = frames[number]
-        if abs(angle) <= CLEAR:
-            continue
+    for number, (picture, angle) in enumerate(clear):
+        pictures = []
         for shown in (picture, *(vary(picture, chance) for _ in range(copies))):
             small = np.asarray(Image.fromarray(shown).resize((side, side)))
             pictures += [small, small[:, ::-1]]
             answers += ["left", "right"] if angle < 0 else ["right", "left"]
-    features = [
-        see(np.stack(pictures[first : first + 16])) for first in range(0, len(pictures), 16)
-    ]
-    return SteeringFrames(np.concatenate(features), tuple(answers))
+        features[each * number : each * (number + 1)] = see(np.stack(pictures))
+    return SteeringFrames(features, tuple(answers))
 
 
 def vary(picture: RgbImage, chance: np.random.Generator) -> RgbImage:

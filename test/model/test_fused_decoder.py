@@ -93,8 +93,8 @@ MODELS = {
 }
 
 
-def cache_of(model, dtype=torch.float32, length=320):
-    return SlotCache(model.config, slots=5, context_length=length, dtype=dtype, device=DEVICE)
+def cache_of(model, dtype=torch.float32, length=140):
+    return SlotCache(model.config, slots=3, context_length=length, dtype=dtype, device=DEVICE)
 
 
 @torch.inference_mode()
@@ -102,14 +102,14 @@ def steps(make, model, many, dtype=torch.float32):
     """Logits of decode steps of `many` sequences, of which the first crosses into a second block of
     positions."""
     random = torch.Generator().manual_seed(1)
-    lengths = (63, 5, 70, 1, 20)[:many]
+    lengths = (63, 5, 70)[:many]
     width = model.config.hidden_size
     decoder = make(model, cache_of(model, dtype))
     for slot, length in enumerate(lengths):
         rows = torch.randn(length, width, generator=random).to(DEVICE, dtype)
         decoder.prefill(slot, 0, rows, last=False)
     found = []
-    for step in range(3):
+    for step in range(2):
         rows = tuple((slot, length + step) for slot, length in enumerate(lengths))
         logits = decoder.decode(rows, [(7 * slot + step) % 90 for slot, _ in rows]).logits
         found.append(logits.float().cpu().clone())
@@ -123,7 +123,7 @@ def error(found, right):
     return float((found - right).norm() / right.norm())
 
 
-@pytest.mark.parametrize("many", [1, 5])
+@pytest.mark.parametrize("many", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_and_cache_are_those_of_the_modules(name, many):
     model = MODELS[name]()
@@ -134,8 +134,9 @@ def test_logits_and_cache_are_those_of_the_modules(name, many):
     most = 2e-2 if name.startswith("four") else 1e-5
     assert error(found, logits) < most
     assert error(stored, kept) < most
-    with torch.inference_mode():
-        assert FusedDecoder(model, cache_of(model)).difference() < most
+    if many == 1:
+        with torch.inference_mode():
+            assert FusedDecoder(model, cache_of(model)).difference() < most
 
 
 def test_branches_and_later_chunks_of_a_prompt():
@@ -162,12 +163,12 @@ def test_an_answer_far_from_the_beginning():
     rows = torch.randn(2300, 128, generator=torch.Generator().manual_seed(2)).to(DEVICE)
     cache = cache_of(model, length=2500)
     with torch.inference_mode():
-        Decoder(model, cache).prefill(3, 0, rows, last=False)
+        Decoder(model, cache).prefill(2, 0, rows, last=False)
         for make in (Decoder, FusedDecoder):
             decoder = make(model, cache)
-            first = decoder.decode(((3, 2300),), [4])
+            first = decoder.decode(((2, 2300),), [4])
             token = first.wait()[0]
-            following = decoder.follow(first) or decoder.decode(((3, 2301),), token)
+            following = decoder.follow(first) or decoder.decode(((2, 2301),), token)
             found.append(following.logits.cpu().clone())
     expected, logits = found
     assert error(logits, expected) < 1e-5

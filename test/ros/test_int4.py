@@ -34,7 +34,7 @@ def test_a_quantised_model_answers_about_a_frame(robot, tmp_path):
     robot.activate()
     camera = robot.start_camera()
     camera.do("advertise", topic=TOPIC)
-    camera.do("matched", topic=TOPIC)
+    robot.link(camera, TOPIC, "front")
     camera.do("image", topic=TOPIC, stamp_ns=time.time_ns())
     robot.wait_for_frames("front", 1, "frames held")
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Int4 weights restored on a CUDA GPU by a Triton kernel, as prompts are multiplied with them.
 
-torch's own operations pass over the weight some eight times for that, this once.
+torch's own operations make several passes over the weight for that, this one.
 TRITON_INTERPRET=1 runs the kernel on the CPU, by which it is tested where there is no GPU.
 
 A product by Triton that reads the packed weight as it is stored was tried, so that a GPU would hold

@@ -3,9 +3,9 @@
 """Decode steps and prompts on a GPU in some ten kernels a block, nothing to compile but those.
 
 A step of transformers' modules is several times as many, and torch's compiler, which joins some of
-them, had not finished a 3B model's after a minute. Here products that share an input are one product, and what lies between two
-products is one kernel of step_kernels, or two. Steps are captured in CUDA graphs as those of a
-StaticDecoder are; prompts are launched as they come.
+them, had not finished a 3B model's after a minute. Here products that share an input are one
+product, and what lies between two products is one kernel of step_kernels, or two. Steps are
+captured in CUDA graphs as those of a StaticDecoder are; prompts are launched as they come.
 """
 
 from __future__ import annotations
